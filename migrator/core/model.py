@@ -1,0 +1,314 @@
+"""The values that travel between the rooms: frozen, small, picklable. No behaviour beyond their own invariants."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MIB = 1024 * 1024
+
+SMALL = 8 * MIB
+"""Bytes up to which an object is read whole and put in one request (DESIGN section 5)."""
+
+PUT_ID = "migrator-put"
+"""User metadata under which an object carries `<ledger id>/<item id>`: the mark that a put was ours."""
+
+SHA256 = "migrator-sha256"
+"""User metadata under which an object carries its SHA-256 (hex) where it is known before the first byte is sent."""
+
+RESERVED_PREFIX = "_migrator/"
+"""Keys of our own in the destination (canaries, backups), below the configured prefix. Never an item."""
+
+
+class State(StrEnum):
+    """Where an item stands. Text in the ledger, so that any SQLite tool shows it as it is."""
+
+    PLANNED = "planned"
+    INTENDED = "intended"
+    STORED = "stored"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Fault(StrEnum):
+    """The class of a failure; decides retry, report and exit status (DESIGN section 7)."""
+
+    GONE = "gone"
+    FORBIDDEN = "forbidden"
+    INVALID = "invalid"
+    ARCHIVED = "archived"
+    CHANGED = "changed"
+    CONFLICT = "conflict"
+    THROTTLED = "throttled"
+    TRANSIENT = "transient"
+    FATAL = "fatal"
+
+
+class Side(StrEnum):
+    """The end of a transfer at which something happened."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class Skip(StrEnum):
+    """Why an item needed no transfer."""
+
+    IDENTICAL = "identical"
+    """The same bytes already stood under the key, put there by someone else."""
+    EXISTS = "exists"
+    """Other bytes stood under the key and `on_conflict = "skip"` left them."""
+
+
+class Digest(StrEnum):
+    """How the destination checks the bytes of a put, strongest first."""
+
+    SHA256 = "sha256"
+    """`x-amz-checksum-sha256` beside `x-amz-sdk-checksum-algorithm`: checked and kept by the server."""
+    MD5 = "md5"
+    """`Content-MD5`: checked, not kept."""
+    SIGNED = "signed"
+    """Only the signed payload hash (`x-amz-content-sha256`) is checked."""
+    READ_BACK = "read-back"
+    """Nothing is checked: the object is read again and hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object that a scan found: from `location` to `key`.
+
+    location     URL of the bytes, safe to show: a secret query or user info is masked
+    key          name in the destination, prefix included
+    size         bytes, or None where only the transfer will tell
+    fingerprint  what the source said of its version (mtime and size, ETag), or None
+    fields       values that later templates (metadata) want, or None
+    signed       the whole URL where `location` masks a part of it; sealed in the ledger, never shown
+    """
+
+    location: str
+    key: str
+    size: int | None = None
+    fingerprint: str | None = None
+    fields: Mapping[str, str] | None = None
+    signed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a scan could not turn into an item: `place` is the file (or prefix), `position` where in it."""
+
+    place: str
+    position: str
+    fault: Fault
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of a scan: what was found since the last page, and the cursor after which to go on."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...]
+    cursor: str
+    skipped: int = 0
+    """Entries left out by include, exclude or `on_no_match = "skip"` since the last page."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that the destination still holds open."""
+
+    upload_id: str
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One claimed item: everything a worker needs to move it.
+
+    again    an earlier attempt may have stored it: look before sending
+    present  what the listing of the destination says of the key; None where no listing was needed
+    upload   the multipart upload that an earlier attempt left open
+    """
+
+    id: int
+    put_id: str
+    source: str
+    location: str
+    key: str
+    size: int | None
+    fingerprint: str | None
+    fields: Mapping[str, str] | None = None
+    signed: str | None = None
+    again: bool = False
+    present: bool | None = None
+    upload: OpenUpload | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL to read from. May hold a secret: never log it, log `location`."""
+        return self.signed or self.location
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What is about to stand under `key`. `size` and `sha256` are None while a stream has not told them yet."""
+
+    key: str
+    size: int | None
+    sha256: bytes | None
+    content_type: str
+    metadata: Mapping[str, str]
+    """User metadata, ASCII, without the `x-amz-meta-` prefix; holds PUT_ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a put asks of the destination: that nothing stands there yet, and that it checks the bytes.
+
+    `replace` is the ETag of the one object that this put may replace; it excludes `absent`.
+    """
+
+    absent: bool
+    digest: Digest
+    replace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The destination's answer to a put that it carried out."""
+
+    etag: str
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The destination's answer to a put under a key where something already stands (412)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart upload. `sha256` or `md5` (raw bytes) is None where the server did not tell it."""
+
+    number: int
+    size: int
+    etag: str
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What HEAD says of an object. `sha256` (raw bytes) comes from the server's checksum or from our metadata."""
+
+    size: int
+    etag: str
+    version_id: str | None
+    content_type: str
+    metadata: Mapping[str, str]
+    sha256: bytes | None
+
+    @property
+    def put_id(self) -> str | None:
+        """The mark of the put that made it, when it was one of this tool's."""
+        return self.metadata.get(PUT_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a destination was seen to honour; found by canaries, kept in the ledger, named in the report."""
+
+    conditional_put: bool
+    conditional_complete: bool
+    digest: Digest
+    part_digest: Digest
+    keeps_checksum: bool
+    """HEAD returns the SHA-256 that the put was checked against."""
+    versioned: bool
+    can_list: bool
+    """HEAD of an absent key answers 404 (with ListBucket) and not 403."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The object stands in the destination, checked. `adopted`: an earlier attempt had stored it."""
+
+    size: int
+    sha256: bytes
+    content_type: str
+    etag: str
+    version_id: str | None
+    adopted: bool = False
+    replaced: str | None = None
+    """What stood there before `overwrite`: `version:<id>` or `backup:<key>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """No transfer was needed."""
+
+    reason: Skip
+    message: str = ""
+    size: int | None = None
+    sha256: bytes | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The item could not be moved. `side` and `retry_after` (seconds) are for the retry policy."""
+
+    fault: Fault
+    message: str
+    side: Side = Side.SOURCE
+    retry_after: float | None = None
+    again: bool = False
+    """The attempt may have reached the destination: look before sending again."""
+    retryable: bool = False
+
+
+Outcome = Stored | Skipped | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One finished task, ready for the ledger."""
+
+    task: Task
+    outcome: Outcome
+    attempts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Items of one source in one state: how many and, where the size is known, how many bytes."""
+
+    source: str
+    state: State
+    reason: str
+    """The fault of failed items, the reason of skipped ones, else empty."""
+    items: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did and what the ledger holds after it."""
+
+    run: int
+    tallies: tuple[Tally, ...]
+    problems: int
+    scan_complete: bool
+    seconds: float
+    moved_items: int
+    moved_bytes: int
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """Requests to the destination by operation (PUT, HEAD, ...)."""
+
+    def items(self, state: State) -> int:
+        """Items in one state over all sources."""
+        return sum(t.items for t in self.tallies if t.state is state)
+
+    def size(self, state: State) -> int:
+        """Known bytes in one state over all sources."""
+        return sum(t.bytes for t in self.tallies if t.state is state)

@@ -1,0 +1,274 @@
+"""What the rooms promise each other. An adapter that fills one of these in passes its contract suite in `tests/`."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Protocol
+
+from migrator.core.model import (
+    Capabilities,
+    Digest,
+    Guards,
+    OpenUpload,
+    Page,
+    Part,
+    Placed,
+    Settlement,
+    Standing,
+    Taken,
+    Tally,
+    Task,
+    Upload,
+)
+
+
+class Source(Protocol):
+    """Lists what is to be moved. Lives in a thread of its own: it blocks, and nobody waits for it."""
+
+    name: str
+
+    def scan(self, cursor: str | None) -> Iterator[Page]:
+        """Everything after `cursor` (None: from the beginning), in an order that does not change between runs.
+
+        Pages hold at most a few thousand items, so memory is bounded whatever the size of the source. A page's cursor
+        resumes after it: nothing is left out, and what is listed twice is the same item. What cannot be an item is a
+        Problem in the page. Raises PreflightError only when nothing at all can be listed.
+        """
+        ...
+
+
+class Body(Protocol):
+    """The open bytes of one location."""
+
+    size: int | None
+    """Announced bytes; None when the other end does not say."""
+    content_type: str | None
+    """What the source claims, verbatim."""
+    modified: float | None
+    """Seconds since the epoch, where the source tells it."""
+    fingerprint: str | None
+
+    async def read(self, limit: int) -> bytes:
+        """The next bytes: exactly `limit` of them, or fewer at the end, where b"" follows.
+
+        Raises Truncated when fewer bytes come than `size` announced, and any other ObjectError of side "source".
+        """
+        ...
+
+    async def check(self) -> None:
+        """After the last byte: raises Changed when the source is no longer what was opened."""
+        ...
+
+
+class Reader(Protocol):
+    """Opens locations of some schemes."""
+
+    def open(self, task: Task) -> AbstractAsyncContextManager[Body]:
+        """Opens `task.url`. Raises an ObjectError of side "source"; Changed when it differs from the fingerprint."""
+        ...
+
+    async def close(self) -> None:
+        """Gives connections back. Idempotent."""
+        ...
+
+
+class Store(Protocol):
+    """The destination. Every method raises ObjectError of side "destination", translated from whatever failed.
+
+    One call is one attempt: nothing in here retries. An error is `ambiguous` unless the request surely had no effect.
+    """
+
+    requests: dict[str, int]
+    """Requests sent so far, by operation."""
+
+    def refuses(self, key: str) -> str | None:
+        """Why this destination cannot hold `key` byte for byte; None when it can."""
+        ...
+
+    async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
+        """Stores a whole object in one request, all of it or nothing.
+
+        Placed: durable and checked as far as `guards.digest` goes. Taken: `guards.absent` or `guards.replace` did not
+        hold and nothing changed. Transient when the server found the digest wrong.
+        """
+        ...
+
+    async def head(self, key: str) -> Standing | None:
+        """What stands under `key`; None only when the server says that nothing does (never for a 403)."""
+        ...
+
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """The object's bytes in pieces."""
+        ...
+
+    async def delete(self, key: str, version_id: str | None = None) -> None:
+        """Removes an object; an absent one is no error."""
+        ...
+
+    def keys(self, prefix: str) -> AsyncIterator[list[str]]:
+        """The keys under `prefix` in order, a page (one request) at a time."""
+        ...
+
+    async def copy(self, key: str, target: str, etag: str) -> Placed:
+        """Server-side copy with all metadata, only if the object still has `etag`. At most 5 GiB."""
+        ...
+
+    async def versioned(self) -> bool:
+        """Whether an overwritten object can be had back."""
+        ...
+
+    async def begin(self, upload: Upload) -> str:
+        """Opens a multipart upload and returns its id."""
+        ...
+
+    async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
+        """Sends part `number` (from 1), whose SHA-256 is `sha256`."""
+        ...
+
+    async def parts(self, key: str, upload_id: str) -> list[Part]:
+        """The parts that an open upload already holds. Gone when there is no such upload."""
+        ...
+
+    async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
+        """Makes the parts one object. Taken: `guards` did not hold and the upload is still open."""
+        ...
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Drops an open upload; an absent one is no error."""
+        ...
+
+    async def open_uploads(self, key: str) -> list[tuple[str, float]]:
+        """(upload id, start in seconds since the epoch) of every open upload for exactly this key."""
+        ...
+
+    async def close(self) -> None:
+        """Gives connections back. Idempotent."""
+        ...
+
+
+class Uploads(Protocol):
+    """Where a worker notes multipart uploads, so that none is forgotten by a kill."""
+
+    async def opened(self, task: Task, upload: OpenUpload) -> None:
+        """On disk when this returns; called before the first part is sent."""
+        ...
+
+    async def closed(self, task: Task) -> None:
+        """The upload was completed or aborted."""
+        ...
+
+
+class Ledger(Uploads, Protocol):
+    """The queue and the only truth about a migration. One process writes it. Every write is durable on return.
+
+    Raises LedgerError (LedgerFull when the disk is), never sqlite3's own.
+    """
+
+    id: str
+    """Random name of this ledger, in the mark of every put."""
+
+    async def add(self, source: str, page: Page) -> int:
+        """Enters a page and its cursor in one transaction and returns the number of new items.
+
+        Same location and key: one item. Same key from another location: a failed item, fault `conflict`, that names
+        both. An item that is known but not stored yet takes the page's size and fingerprint.
+        """
+        ...
+
+    async def cursor(self, source: str) -> tuple[str | None, bool]:
+        """Where the scan of `source` stands: (cursor, complete)."""
+        ...
+
+    async def begin_scan(self, source: str) -> None:
+        """Starts the scan of `source` again from the beginning; its old problems are forgotten."""
+        ...
+
+    async def finish_scan(self, source: str) -> None:
+        """The scan of `source` has seen everything."""
+        ...
+
+    async def claim(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
+        """Marks up to `limit` planned items `intended`, commits, and returns them."""
+        ...
+
+    async def leftovers(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
+        """Items that an earlier run left `intended`, each handed out once, with `again` set."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Writes outcomes, attempts and tallies, all in one transaction."""
+        ...
+
+    async def release(self, tasks: Sequence[Task]) -> None:
+        """Gives back claimed tasks of which no byte was sent: planned again."""
+        ...
+
+    async def survey(self, pages: AsyncIterator[list[str]]) -> None:
+        """Keeps the destination's listing, which `claim` then answers `Task.present` from."""
+        ...
+
+    async def capabilities(self) -> Capabilities | None:
+        """What the destination honours, if it was probed before."""
+        ...
+
+    async def keep_capabilities(self, capabilities: Capabilities) -> None: ...
+
+    async def tallies(self) -> list[Tally]:
+        """Counts by source, state and reason, from the tally table: no row is counted."""
+        ...
+
+    async def begin_run(self, command: str, config_hash: str) -> int:
+        """Opens a run and returns its number."""
+        ...
+
+    async def finish_run(self, run: int, status: int, requests: dict[str, int], moved: tuple[int, int]) -> None:
+        """Closes a run with its exit status, its requests by operation and (items, bytes) moved."""
+        ...
+
+
+class EventKind(StrEnum):
+    """What an observer may be told of between settlements."""
+
+    SCANNING = "scanning"
+    SCANNED = "scanned"
+    RETRY = "retry"
+    SLOWER = "slower"
+    FASTER = "faster"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPING = "stopping"
+    NOTE = "note"
+
+
+class Observer(Protocol):
+    """Is told what happens; never slows it down and never raises."""
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        """A page of a scan is in the ledger."""
+        ...
+
+    def scan_complete(self, source: str) -> None: ...
+
+    def started(self, concurrency: int) -> None: ...
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """A batch is in the ledger."""
+        ...
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        """Anything else worth a line; `details` are plain values for the log."""
+        ...
+
+    def concurrency(self, limit: int) -> None:
+        """How many transfers may be in flight now."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, handed in so that tests need not wait."""
+
+    def time(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,41 @@
+"""What must never be shown, and how to mask it: secret queries and user info of URLs."""
+
+import re
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+MASK = "***"
+
+_TELLING = re.compile(
+    r"sig|token|secret|pass|auth|cred|key|policy|expires|x-(?:amz|goog|ms)|hmac|hash|jwt|session", re.I
+)
+_LONGEST_PLAIN = 16
+"""A query value longer than this may be a secret whatever its name: it is masked."""
+
+
+def mask_url(url: str) -> str:
+    """`url` without its user info and, where any parameter may be secret, without its query."""
+    if "?" not in url and "@" not in url and "#" not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"{MASK}@{host}" if "@" in parts.netloc else host
+    query = MASK if _is_secret(parts.query) else parts.query
+    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+
+
+def _is_secret(query: str) -> bool:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if query and not pairs:
+        return True
+    return any(
+        _TELLING.search(name) or len(value) > _LONGEST_PLAIN or (not value and len(name) > _LONGEST_PLAIN)
+        for name, value in pairs
+    )
+
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def mask_text(text: str) -> str:
+    """`text` with every URL in it masked; for messages that come from elsewhere."""
+    return _URL.sub(lambda found: mask_url(found[0]), text) if "://" in text else text
