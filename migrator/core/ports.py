@@ -141,6 +141,13 @@ class Store(Protocol):
         """(upload id, start in seconds since the epoch) of every open upload for exactly this key."""
         ...
 
+    async def checks(self, key: str, digest: Digest, upload_id: str | None = None) -> bool:
+        """Sends a small canary to `key` whose digest of this one kind is wrong and whose others are right.
+
+        True when the server refused it, False when it stored it. With `upload_id` the canary is part 1 of that upload.
+        """
+        ...
+
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
         ...

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 MASK = "***"
 
 _TELLING = re.compile(
-    r"sig|token|secret|pass|auth|cred|key|policy|expires|x-(?:amz|goog|ms)|hmac|hash|jwt|session", re.I
+    r"sig|token|secret|pass|auth|cred|key|policy|expires|x-(?:amz|goog|ms)|hmac|hash|jwt|session", re.IGNORECASE
 )
 _LONGEST_PLAIN = 16
 """A query value longer than this may be a secret whatever its name: it is masked."""
@@ -25,11 +25,9 @@ def mask_url(url: str) -> str:
 
 def _is_secret(query: str) -> bool:
     pairs = parse_qsl(query, keep_blank_values=True)
-    if query and not pairs:
-        return True
-    return any(
-        _TELLING.search(name) or len(value) > _LONGEST_PLAIN or (not value and len(name) > _LONGEST_PLAIN)
-        for name, value in pairs
+    # A bare `?abc...` has no name to judge by: parse_qsl gives it as a name without value.
+    return bool(query) and (
+        not pairs or any(_TELLING.search(name) or len(value or name) > _LONGEST_PLAIN for name, value in pairs)
     )
 
 
