@@ -159,6 +159,7 @@ class Upload:
     content_type: str
     metadata: Mapping[str, str]
     """User metadata, ASCII, without the `x-amz-meta-` prefix; holds PUT_ID."""
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,13 @@ class Stored:
     adopted: bool = False
     replaced: str | None = None
     """What stood there before `overwrite`: `version:<id>` or `backup:<key>`."""
+
+    @classmethod
+    def of(cls, upload: Upload, placed: Placed, replaced: str | None = None) -> "Stored":
+        """The outcome of a put that the destination carried out; `upload.size` and `upload.sha256` are known."""
+        assert upload.size is not None
+        assert upload.sha256 is not None
+        return cls(upload.size, upload.sha256, upload.content_type, placed.etag, placed.version_id, replaced=replaced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class Store(Protocol):
         """Removes an object; an absent one is no error."""
         ...
 
+    async def purge(self, key: str) -> None:
+        """Removes every version of an object of our own (a canary, a sample); nothing of it is left."""
+        ...
+
     def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """The keys under `prefix` in order, a page (one request) at a time."""
         ...
@@ -220,8 +224,20 @@ class Ledger(Uploads, Protocol):
 
     async def keep_capabilities(self, capabilities: Capabilities) -> None: ...
 
+    async def problem_count(self) -> int:
+        """How many problems the scans met."""
+        ...
+
     async def tallies(self) -> list[Tally]:
         """Counts by source, state and reason, from the tally table: no row is counted."""
+        ...
+
+    async def stale_uploads(self) -> list[tuple[int, str, str]]:
+        """(item id, key, upload id) of open multipart uploads whose item no longer needs them."""
+        ...
+
+    async def forget_upload(self, item_id: int) -> None:
+        """The upload of this item is gone."""
         ...
 
     async def begin_run(self, command: str, config_hash: str) -> int:

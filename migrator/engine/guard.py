@@ -1,0 +1,345 @@
+"""What stands around every attempt: the gate (how many at once), retry by fault, pace and memory.
+
+Nothing in here knows what is moved; sleep and clock are handed in.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result
+
+from migrator.core.errors import ObjectError, Transient, Truncated
+from migrator.core.errors import Throttled as ThrottledError
+from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored
+from migrator.core.ports import Clock, EventKind, Observer
+
+T = TypeVar("T")
+
+BREAKER_FAILURES = 5
+"""Failures of the destination in a row, without a success between them, that open the breaker."""
+BREAKER_PAUSE = 60.0
+"""Seconds between two probes of a destination that does not answer."""
+BREAKER_PROBES = 30
+"""Probes in vain after which the run stops instead of waiting on."""
+LONGEST_BACKOFF = 30.0
+"""Seconds; the exponential backoff does not grow beyond it."""
+LONGEST_THROTTLE = 3600.0
+"""Seconds that one item may be told to slow down before it counts as failed."""
+SETTLED_CUT = 1.0
+"""Seconds in which further throttling belongs to the cut that was already made."""
+
+
+class Unreachable(Exception):
+    """The destination did not answer BREAKER_PROBES probes: the run should stop, nothing failed."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """Lets attempts in: as many as the destination bears (AIMD), none while it asks for a pause or is down.
+
+    A success widens the gate by one place a round, throttling halves it (at most once in SETTLED_CUT seconds).
+    BREAKER_FAILURES failures of the destination in a row close it for BREAKER_PAUSE seconds, after which one attempt
+    goes through as a probe.
+    """
+
+    maximum: int
+    clock: Clock
+    observer: Observer
+    limit: float = 0.0
+    active: int = 0
+    quiet_until: float = 0.0
+    failures: int = 0
+    broken: bool = False
+    probing: bool = False
+    probes: int = 0
+    _last_cut: float = -SETTLED_CUT
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.limit = float(self.maximum)
+
+    async def enter(self) -> None:
+        """Waits for a place. Raises Unreachable when the destination has been down for too long."""
+        while True:
+            if self.probes >= BREAKER_PROBES:
+                raise Unreachable
+            wait = self.quiet_until - self.clock.monotonic()
+            if wait > 0:
+                await self.clock.sleep(wait)
+            elif self.active < int(self.limit) and not (self.broken and self.probing):
+                self.active += 1
+                self.probing = self.broken
+                return
+            else:
+                await self._turn()
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._wake(1)
+            raise
+
+    def _wake(self, count: int) -> None:
+        while self._waiting and count > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                count -= 1
+
+    def leave(self, outcome: Outcome | None) -> bool:
+        """Gives the place back. False: the failure is the breaker's affair and does not count against the item."""
+        self.active -= 1
+        counts = True
+        if isinstance(outcome, Stored | Skipped):
+            self._succeeded()
+        elif isinstance(outcome, Failed):
+            counts = self._failed(outcome)
+        elif self.broken:
+            self.probing = False
+        self._wake(max(1, int(self.limit) - self.active))
+        return counts
+
+    def _succeeded(self) -> None:
+        self.failures = 0
+        if self.broken:
+            self.broken = self.probing = False
+            self.probes = 0
+            self.quiet_until = 0.0
+            self.observer.event(EventKind.RESUMED, "the destination answers again")
+        if self.limit < self.maximum:
+            before = int(self.limit)
+            self.limit = min(float(self.maximum), self.limit + 1 / self.limit)
+            if int(self.limit) != before:
+                self.observer.concurrency(int(self.limit))
+
+    def _failed(self, outcome: Failed) -> bool:
+        if outcome.fault is Fault.THROTTLED:
+            self.slow_down(outcome.retry_after, outcome.message)
+            if self.broken:
+                self.broken = self.probing = False
+            return True
+        if outcome.fault is not Fault.TRANSIENT or outcome.side is not Side.DESTINATION:
+            if self.broken:
+                self.probing = False
+            return True
+        self.failures += 1
+        if self.broken:
+            if self.probing:
+                self.probing = False
+                self.probes += 1
+                self.quiet_until = self.clock.monotonic() + BREAKER_PAUSE
+            return False
+        if self.failures < BREAKER_FAILURES:
+            return True
+        self.broken = True
+        self.quiet_until = self.clock.monotonic() + BREAKER_PAUSE
+        self.observer.event(
+            EventKind.PAUSED,
+            f"the destination failed {self.failures} times in a row: one try every {BREAKER_PAUSE:.0f} s from now on",
+            reason=outcome.message,
+        )
+        return False
+
+    def slow_down(self, retry_after: float | None, reason: str) -> None:
+        """Halves the gate and keeps it shut as long as the server asked."""
+        now = self.clock.monotonic()
+        if retry_after:
+            self.quiet_until = max(self.quiet_until, now + min(retry_after, BREAKER_PAUSE))
+        if now - self._last_cut < SETTLED_CUT:
+            return
+        self._last_cut = now
+        self.limit = max(1.0, self.limit / 2)
+        self.observer.concurrency(int(self.limit))
+        self.observer.event(EventKind.SLOWER, f"throttled: {int(self.limit)} at once from now on", reason=reason)
+
+
+@dataclass(slots=True)
+class Tries:
+    """How often one item may still be tried, by the fault of its last attempt."""
+
+    policy: "RetryPolicy"
+    started: float
+    spent: dict[Fault, int] = field(default_factory=dict)
+
+    def spend(self, outcome: Failed) -> None:
+        """Counts one failed attempt."""
+        self.spent[outcome.fault] = self.spent.get(outcome.fault, 0) + 1
+
+    def over(self, outcome: Failed) -> bool:
+        """Whether this failure is the item's last word."""
+        if outcome.fault is Fault.THROTTLED:
+            return self.policy.clock.monotonic() - self.started > LONGEST_THROTTLE
+        allowed = 1 if outcome.fault is Fault.CHANGED else self.policy.retries
+        return self.spent.get(outcome.fault, 0) > allowed
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Which failures are tried again, how often, and after how long: exponential with full jitter, or Retry-After."""
+
+    retries: int
+    clock: Clock
+    observer: Observer
+    first_backoff: float = 0.5
+
+    async def run(self, attempt: Callable[[], Awaitable[tuple[Outcome, bool]]]) -> tuple[Outcome, int]:
+        """Calls `attempt` -> (outcome, counts) until it settles; returns the last outcome and how often it tried."""
+        outcome, counts = await attempt()
+        if not _retryable(outcome):
+            return outcome, 1
+        # Nearly every item is settled by now: the machinery below is built for the few that are not.
+        tries = Tries(self, self.clock.monotonic())
+        first: tuple[Outcome, bool] | None = (outcome, counts)
+        attempts = 0
+
+        async def next_attempt() -> Outcome:
+            nonlocal first, attempts
+            attempts += 1
+            got, count = first or await attempt()
+            first = None
+            if count and isinstance(got, Failed):
+                tries.spend(got)
+            return got
+
+        def over(state: RetryCallState) -> bool:
+            failed = _result(state)
+            return isinstance(failed, Failed) and tries.over(failed)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(_retryable),
+            stop=over,
+            wait=self._wait,
+            sleep=self.clock.sleep,
+            before_sleep=self._tell,
+            retry_error_callback=_result,
+        )
+        return await retrying(next_attempt), attempts
+
+    async def call(self, request: Callable[[], Awaitable[T]], slow_down: Callable[[ThrottledError], None]) -> T:
+        """One request of a larger attempt (a part), tried again by itself. Raises its last ObjectError."""
+
+        def note(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, ThrottledError):
+                slow_down(error)
+
+        started = self.clock.monotonic()
+
+        def over(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, ThrottledError):
+                return self.clock.monotonic() - started > LONGEST_THROTTLE
+            return state.attempt_number > self.retries
+
+        return await AsyncRetrying(
+            retry=retry_if_exception(lambda e: isinstance(e, Transient | ThrottledError)),
+            stop=over,
+            wait=self._wait,
+            sleep=self.clock.sleep,
+            before_sleep=note,
+            reraise=True,
+        )(request)
+
+    def _wait(self, state: RetryCallState) -> float:
+        asked = None
+        if state.outcome and state.outcome.failed:
+            asked = getattr(state.outcome.exception(), "retry_after", None)
+        elif isinstance(failed := _result(state), Failed):
+            asked = failed.retry_after
+        backoff = min(LONGEST_BACKOFF, self.first_backoff * 2.0 ** (state.attempt_number - 1))
+        # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        jitter = random.uniform(0, backoff)
+        return jitter if asked is None else min(asked, LONGEST_THROTTLE) + jitter
+
+    def _tell(self, state: RetryCallState) -> None:
+        failed = _result(state)
+        if isinstance(failed, Failed):
+            self.observer.event(EventKind.RETRY, failed.message, fault=failed.fault.value, attempt=state.attempt_number)
+
+
+def _result(state: RetryCallState) -> Outcome:
+    outcome: Outcome = state.outcome.result() if state.outcome else None  # type: ignore[assignment]
+    return outcome
+
+
+def _retryable(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.retryable
+
+
+def failed(error: ObjectError) -> Failed:
+    """The outcome that an error is. Fatal is no outcome: it stops the run and must not come here."""
+    again_helps = error.fault in (Fault.TRANSIENT, Fault.THROTTLED, Fault.CHANGED) or isinstance(error, Truncated)
+    return Failed(
+        fault=error.fault,
+        message=str(error),
+        side=error.side,
+        retry_after=error.retry_after,
+        again=error.ambiguous,
+        retryable=again_helps,
+    )
+
+
+@dataclass(slots=True)
+class Memory:
+    """The bytes that may be held at once. First come, first served; a larger wish than all of it gets all of it."""
+
+    limit: int
+    held: int = 0
+    _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
+
+    async def take(self, size: int) -> int:
+        """Waits until `size` bytes are free and returns how many were taken, to be given back."""
+        size = min(size, self.limit)
+        if not self._waiting and self.held + size <= self.limit:
+            self.held += size
+            return size
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(size)
+            raise
+        return size
+
+    def give(self, size: int) -> None:
+        """Gives bytes back."""
+        self.held -= size
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if turn.done():
+                self._waiting.popleft()
+            elif self.held + wanted <= self.limit:
+                self._waiting.popleft()
+                self.held += wanted
+                turn.set_result(None)
+            else:
+                return
+
+
+@dataclass(slots=True)
+class Pace:
+    """A bound on something a second (requests, bytes). May be overdrawn by one spender, who then waits it off."""
+
+    per_second: float
+    clock: Clock
+    _free_at: float = 0.0
+
+    async def spend(self, amount: float) -> None:
+        """Books `amount` and sleeps until the rate has caught up. 0 a second: no bound."""
+        if not self.per_second:
+            return
+        now = self.clock.monotonic()
+        start = max(self._free_at, now)
+        self._free_at = start + amount / self.per_second
+        if start > now:
+            await self.clock.sleep(start - now)

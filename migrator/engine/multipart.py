@@ -1,0 +1,284 @@
+"""One large object: parts hashed while they stream, at most PARTS_IN_FLIGHT on the way, continued after a kill."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from migrator.core.errors import Forbidden, Gone, Invalid, Transient
+from migrator.core.model import (
+    MIB,
+    SMALL,
+    Capabilities,
+    Digest,
+    Failed,
+    Fault,
+    Guards,
+    OpenUpload,
+    Outcome,
+    Part,
+    Side,
+    Standing,
+    Stored,
+    Taken,
+    Task,
+    Upload,
+)
+from migrator.core.ports import Body, Reader, Store, Uploads
+from migrator.engine.conflict import Replace, Verdicts
+from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.rules import Rules
+
+PARTS_IN_FLIGHT = 4
+MAX_PARTS = 10_000
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+UNKNOWN_SIZE_PART = 32 * MIB
+"""Bytes a part when nobody says how long the stream is: 10,000 of them are 312 GiB."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """An upload under way."""
+
+    upload_id: str
+    known: dict[int, Part]
+    """Parts that the destination already holds, from an earlier attempt."""
+    parts: list[Part] = field(default_factory=list)
+    whole: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    size: int = 0
+
+
+class Multipart:
+    """Moves objects that do not fit into one request."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        store: Store,
+        uploads: Uploads,
+        rules: Rules,
+        capabilities: Capabilities,
+        verdicts: Verdicts,
+        memory: Memory,
+        requests: Pace,
+        bandwidth: Pace,
+        retry: RetryPolicy,
+        gate: Gate,
+        part_size: int,
+    ) -> None:
+        self._reader = reader
+        self._store = store
+        self._uploads = uploads
+        self._rules = rules
+        self._capabilities = capabilities
+        self._verdicts = verdicts
+        self._memory = memory
+        self._requests = requests
+        self._bandwidth = bandwidth
+        self._retry = retry
+        self._gate = gate
+        self._part_size = part_size
+        self._open: dict[int, OpenUpload] = {}
+
+    async def move(self, task: Task, body: Body, prefix: bytes) -> Outcome:
+        """One attempt; `prefix` are bytes already read from `body`. An attempt that fails leaves its upload open."""
+        await self._requests.spend(1)
+        standing = await self._look(task.key)
+        if standing is None and not self._rules.wants_digest_first:
+            return await self._send(task, body, prefix, None)
+        hopeless = standing is not None and standing.put_id != task.put_id and standing.size != body.size
+        if standing is not None and hopeless and self._rules.on_conflict != "overwrite":
+            known = Upload(task.key, body.size, None, standing.content_type, {})
+            verdict = await self._verdicts.decide(task, known, standing)
+            return verdict if not isinstance(verdict, Replace) else Failed(Fault.CONFLICT, f"{task.key} is taken")
+        upload = await self._digest(task, body, prefix)
+        if standing is not None:
+            verdict = await self._verdicts.decide(task, upload, standing)
+            if not isinstance(verdict, Replace):
+                await self.abandon(task)
+                return verdict
+        # The digest took the stream to its end: it is opened again to be sent.
+        async with self._reader.open(task) as again:
+            return await self._send(task, again, b"", upload)
+
+    async def abandon(self, task: Task) -> None:
+        """Aborts what an attempt left open: nobody will continue it."""
+        upload = self._open.pop(task.id, task.upload)
+        if upload:
+            await self._store.abort(task.key, upload.upload_id)
+            await self._uploads.closed(task)
+
+    async def _look(self, key: str) -> Standing | None:
+        try:
+            return await self._store.head(key)
+        except Forbidden:
+            if self._capabilities.conditional_complete and not self._capabilities.can_list:
+                return None
+            raise
+
+    async def _digest(self, task: Task, body: Body, prefix: bytes) -> Upload:
+        """Reads the source to its end: what the object will be, without sending it."""
+        whole, size, head = hashlib.sha256(prefix), len(prefix), prefix[:4096]
+        while piece := await self._read(body, SMALL):
+            head = head or piece[:4096]
+            size += len(piece)
+            await asyncio.to_thread(whole.update, piece)
+            self._memory.give(SMALL)
+        await body.check()
+        return self._rules.upload(task, body, head, size, whole.digest())
+
+    async def _read(self, body: Body, size: int) -> bytes:
+        """The next `size` bytes, held in memory until they are given back (none at the end)."""
+        held = await self._memory.take(size)
+        piece = b""
+        try:
+            piece = await body.read(size)
+        finally:
+            if not piece:
+                self._memory.give(held)
+        return piece
+
+    async def _send(self, task: Task, body: Body, prefix: bytes, known: Upload | None) -> Outcome:
+        part_size = self._choose_part_size(task, body.size)
+        first = prefix + await self._read(body, part_size - len(prefix))
+        held = part_size - len(prefix)
+        try:
+            self._rules.check_content(task, first[:4096], body.size)
+            upload = known or self._rules.upload(task, body, first[:4096], body.size, None)
+            progress = await self._open_upload(task, upload, part_size)
+        except BaseException:
+            self._memory.give(held)
+            raise
+        await self._send_parts(task, body, progress, first, held, part_size)
+        await body.check()
+        self._rules.check_size(task, progress.size)
+        return await self._complete(task, replace(upload, size=progress.size, sha256=progress.whole.digest()), progress)
+
+    def _choose_part_size(self, task: Task, size: int | None) -> int:
+        if size is None:
+            part_size = max(self._part_size, UNKNOWN_SIZE_PART)
+        else:
+            least = -(-size // MAX_PARTS)
+            part_size = max(self._part_size, -(-least // MIB) * MIB)
+        if part_size > self._memory.limit:
+            raise Invalid(
+                f"{task.location} ({size} bytes) needs parts of {part_size // MIB} MiB",
+                hint=f'set transfer.memory to "{part_size * 2 // MIB}MiB" or more and retry',
+            )
+        return part_size
+
+    async def _open_upload(self, task: Task, upload: Upload, part_size: int) -> _Progress:
+        """Continues what an earlier attempt left open, or begins. The id is in the ledger before the first part."""
+        left = self._open.get(task.id, task.upload)
+        if left and left.part_size == part_size:
+            try:
+                known = await self._store.parts(task.key, left.upload_id)
+                self._open[task.id] = left
+                return _Progress(left.upload_id, {part.number: part for part in known})
+            except Gone:
+                await self._uploads.closed(task)
+        elif left:
+            await self.abandon(task)
+        if task.again:
+            # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
+            for upload_id, _ in await self._store.open_uploads(task.key):
+                await self._store.abort(task.key, upload_id)
+        opened = OpenUpload(await self._store.begin(upload), part_size)
+        await self._uploads.opened(task, opened)
+        self._open[task.id] = opened
+        return _Progress(opened.upload_id, {})
+
+    async def _send_parts(
+        self, task: Task, body: Body, progress: _Progress, piece: bytes, held: int, part_size: int
+    ) -> None:
+        sending: set[asyncio.Task[Part]] = set()
+        try:
+            while piece:
+                number = len(progress.parts) + len(sending) + 1
+                if number > MAX_PARTS:
+                    self._memory.give(held)
+                    raise Invalid(f"{task.location} is longer than {MAX_PARTS} parts of {part_size // MIB} MiB")
+                progress.size += len(piece)
+                sending.add(self._start_part(task.key, progress, number, piece, held))
+                await asyncio.to_thread(progress.whole.update, piece)
+                if len(sending) >= PARTS_IN_FLIGHT:
+                    sending = await self._collect(progress, sending, asyncio.FIRST_COMPLETED)
+                held = part_size
+                piece = await self._read(body, part_size)
+            await self._collect(progress, sending, asyncio.ALL_COMPLETED)
+        except BaseException:
+            for one in sending:
+                one.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+            raise
+
+    async def _collect(
+        self, progress: _Progress, sending: set[asyncio.Task[Part]], until: str
+    ) -> set[asyncio.Task[Part]]:
+        if not sending:
+            return sending
+        done, pending = await asyncio.wait(sending, return_when=until)
+        sending -= done
+        errors = [error for one in done if (error := one.exception())]
+        if errors:
+            raise errors[0]
+        progress.parts += [one.result() for one in done]
+        return pending
+
+    def _start_part(self, key: str, progress: _Progress, number: int, piece: bytes, held: int) -> asyncio.Task[Part]:
+        sending = asyncio.create_task(self._part(key, progress, number, piece))
+        # Not in a finally of the coroutine: one that is cancelled before its first step never gets there.
+        sending.add_done_callback(lambda _: self._memory.give(held))
+        return sending
+
+    async def _part(self, key: str, progress: _Progress, number: int, piece: bytes) -> Part:
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(piece).digest())
+        known = progress.known.get(number)
+        if known and known.size == len(piece) and known.sha256 == sha256:
+            return known
+
+        async def send() -> Part:
+            await self._requests.spend(1)
+            await self._bandwidth.spend(len(piece))
+            digest = self._capabilities.part_digest
+            return await self._store.put_part(key, progress.upload_id, number, piece, sha256, digest)
+
+        # A part is tried again by itself: going back to the first byte for one reset would be dear.
+        return await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+
+    async def _complete(self, task: Task, upload: Upload, progress: _Progress) -> Outcome:
+        parts = sorted(progress.parts, key=lambda part: part.number)
+        standing = None if self._capabilities.conditional_complete else await self._look(task.key)
+        chosen: Replace | None = None
+        while True:
+            if standing is not None:
+                verdict = await self._verdicts.decide(task, upload, standing)
+                if not isinstance(verdict, Replace):
+                    await self.abandon(task)
+                    return verdict
+                chosen = verdict
+            guards = Guards(
+                absent=self._capabilities.conditional_complete and chosen is None,
+                digest=self._capabilities.part_digest,
+                replace=chosen.etag if chosen else None,
+            )
+            await self._requests.spend(1)
+            answer = await self._store.complete(upload, progress.upload_id, parts, guards)
+            if not isinstance(answer, Taken):
+                break
+            standing = await self._store.head(task.key)
+            if standing is None or chosen is not None:
+                raise Transient(f"{task.key} changes while it is being written", side=Side.DESTINATION, ambiguous=True)
+        self._open.pop(task.id, None)
+        await self._uploads.closed(task)
+        await self._check_stored(upload)
+        return Stored.of(upload, answer, chosen.replaced if chosen else None)
+
+    async def _check_stored(self, upload: Upload) -> None:
+        """Where the destination checks no part, the whole object is read again."""
+        if self._capabilities.part_digest is not Digest.READ_BACK:
+            return
+        digest = hashlib.sha256()
+        async for piece in self._store.read(upload.key):
+            digest.update(piece)
+        if digest.digest() != upload.sha256:
+            raise Transient(f"{upload.key} does not read back as it was sent", side=Side.DESTINATION, ambiguous=True)

@@ -1,0 +1,160 @@
+"""Canaries: small objects of our own that find out what a destination honours. They are removed again."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from migrator.core.errors import Forbidden, ObjectError
+from migrator.core.model import PUT_ID, RESERVED_PREFIX, Capabilities, Digest, Guards, Placed, Taken, Upload
+from migrator.core.ports import Store
+
+CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a probe found out, for the table of `test-connection`. `ok` None: good to know, not needed."""
+
+    what: str
+    ok: bool | None
+    detail: str
+
+
+def canary(prefix: str) -> Upload:
+    """A canary under a name that nobody else has."""
+    key = f"{prefix}{RESERVED_PREFIX}canary/{secrets.token_hex(8)}"
+    return Upload(key, len(CANARY), hashlib.sha256(CANARY).digest(), "text/plain", {PUT_ID: "canary"})
+
+
+async def can_write(store: Store, prefix: str, capabilities: Capabilities) -> bool:
+    """Whether a put is still allowed at all: tells one forbidden object from credentials that lost everything."""
+    upload = canary(prefix)
+    try:
+        answer = await store.put(upload, CANARY, Guards(capabilities.conditional_put, capabilities.digest))
+    except Forbidden:
+        return False
+    if isinstance(answer, Placed):
+        await store.purge(upload.key)
+    return True
+
+
+class Probe:
+    """Asks one destination everything; `run` returns its Capabilities and leaves nothing behind."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._upload = canary(prefix)
+        self._absent = canary(prefix)
+        self.findings: list[Finding] = []
+
+    async def run(self) -> Capabilities:
+        """Raises ObjectError (Forbidden, Fatal, ...) when not even a plain put works."""
+        store, key = self._store, self._upload.key
+        try:
+            await store.put(self._upload, CANARY, Guards(absent=False, digest=Digest.SIGNED))
+            self._find("put", True, "an object can be stored")
+            digest = await self._put_digest()
+            second = await store.put(self._upload, CANARY, Guards(absent=True, digest=digest))
+            conditional = isinstance(second, Taken)
+            keeps = await self._keeps_checksum(digest)
+            can_list = await self._absent_is_404()
+            conditional_complete, part_digest = await self._multipart()
+            versioned = await self._versioned()
+        finally:
+            await self._clean(key)
+        self._find(
+            "conditional put",
+            True if conditional else None,
+            "an existing object is never overwritten" if conditional else "ignored: the destination is listed first",
+        )
+        return Capabilities(conditional, conditional_complete, digest, part_digest, keeps, versioned, can_list)
+
+    def _find(self, what: str, ok: bool | None, detail: str) -> None:
+        self.findings.append(Finding(what, ok, detail))
+
+    async def _put_digest(self) -> Digest:
+        for digest in (Digest.SHA256, Digest.MD5, Digest.SIGNED):
+            if await self._works_and_checks(digest):
+                self._find("digest of a put", True, f"{digest.value}: a wrong one is refused")
+                return digest
+        self._find("digest of a put", None, "none is checked: every object is read back and hashed")
+        return Digest.READ_BACK
+
+    async def _works_and_checks(self, digest: Digest) -> bool:
+        try:
+            refused = await self._store.checks(self._upload.key, digest)
+            answer = await self._store.put(self._upload, CANARY, Guards(absent=False, digest=digest))
+        except Forbidden:
+            raise
+        except ObjectError as error:
+            if error.exit_status == 3:
+                raise
+            return False  # a server that does not know this kind of digest at all
+        return refused and isinstance(answer, Placed)
+
+    async def _keeps_checksum(self, digest: Digest) -> bool:
+        try:
+            standing = await self._store.head(self._upload.key)
+        except Forbidden:
+            self._find("head", False, "objects may not be read: a lost answer cannot be adopted (allow s3:GetObject)")
+            return False
+        keeps = digest is Digest.SHA256 and standing is not None and standing.sha256 is not None
+        self._find(
+            "checksum kept",
+            True if keeps else None,
+            "HEAD tells the SHA-256 that was checked" if keeps else "no: comparing with what stands means reading it",
+        )
+        return keeps
+
+    async def _absent_is_404(self) -> bool:
+        try:
+            await self._store.head(self._absent.key)
+        except Forbidden:
+            self._find("list", None, "s3:ListBucket is missing: an absent object looks forbidden")
+            return False
+        async for _ in self._store.keys(self._upload.key):
+            break
+        self._find("list", True, "an absent object is told apart from a forbidden one")
+        return True
+
+    async def _multipart(self) -> tuple[bool, Digest]:
+        store, key = self._store, self._upload.key
+        upload_id = await store.begin(self._upload)
+        try:
+            part_digest = Digest.READ_BACK
+            for digest in (Digest.SHA256, Digest.MD5, Digest.SIGNED):
+                try:
+                    if await store.checks(key, digest, upload_id):
+                        part_digest = digest
+                        break
+                except ObjectError as error:
+                    if error.exit_status == 3:
+                        raise
+            assert self._upload.sha256 is not None
+            part = await store.put_part(key, upload_id, 1, CANARY, self._upload.sha256, part_digest)
+            answer = await store.complete(self._upload, upload_id, [part], Guards(absent=True, digest=part_digest))
+        except BaseException:
+            await store.abort(key, upload_id)
+            raise
+        conditional = isinstance(answer, Taken)
+        if conditional:
+            await store.abort(key, upload_id)
+        self._find(
+            "multipart",
+            True,
+            f"digest of a part: {part_digest.value}; "
+            + ("never overwrites" if conditional else "would overwrite: HEAD comes before completing"),
+        )
+        return conditional, part_digest
+
+    async def _versioned(self) -> bool:
+        try:
+            versioned = await self._store.versioned()
+        except ObjectError:
+            versioned = False
+        self._find("versioning", None, "on" if versioned else "off")
+        return versioned
+
+    async def _clean(self, key: str) -> None:
+        await self._store.purge(key)
+        self._find("delete", True, "the canaries are gone")

@@ -1,0 +1,106 @@
+"""What the configuration wants of each object, compiled once from Config: sizes, content, metadata, conflicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from migrator.core.config import Config, SourceBase
+from migrator.core.content import content_type, image_problem
+from migrator.core.errors import Invalid
+from migrator.core.keys import Template, TemplateError, compile_template
+from migrator.core.model import PUT_ID, RESERVED_PREFIX, Side, Task, Upload
+from migrator.core.ports import Body
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """The bounds that one source sets."""
+
+    min_size: int | None
+    max_size: int | None
+    image: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything of the configuration that a single transfer asks for."""
+
+    sources: Mapping[str, SourceRules]
+    metadata: Mapping[str, Template]
+    tags: Mapping[str, Template]
+    on_conflict: str
+    prefix: str
+    public_url: str
+    bucket: str
+
+    @classmethod
+    def of(cls, config: Config, bucket: str) -> "Rules":
+        """Compiles the rules; `bucket` is the one in use, which may be a fallback."""
+        destination = config.destination
+        return cls(
+            sources={source.name: _source_rules(source) for source in config.sources},
+            metadata={name: compile_template(text) for name, text in destination.metadata.items()},
+            tags={name: compile_template(text) for name, text in destination.tags.items()},
+            on_conflict=destination.on_conflict,
+            prefix=destination.prefix,
+            public_url=destination.public_url.rstrip("/"),
+            bucket=bucket,
+        )
+
+    def check_size(self, task: Task, size: int) -> None:
+        """Raises Invalid when `size` bytes are outside the source's bounds."""
+        rules = self.sources[task.source]
+        if rules.min_size is not None and size < rules.min_size:
+            raise Invalid(f"{task.location} has {size} bytes; min_size is {rules.min_size}")
+        if rules.max_size is not None and size > rules.max_size:
+            raise Invalid(f"{task.location} has {size} bytes; max_size is {rules.max_size}")
+
+    def check_content(self, task: Task, head: bytes, size: int | None) -> None:
+        """Raises Invalid when the first bytes are not what the source expects."""
+        if self.sources[task.source].image:
+            problem = image_problem(head, size)
+            if problem:
+                raise Invalid(f"{task.location} is no image: {problem}")
+
+    def upload(self, task: Task, body: Body, head: bytes, size: int | None, sha256: bytes | None) -> Upload:
+        """What will stand under the task's key. Raises Invalid when a metadata template lacks a value."""
+        kind = content_type(task.key, body.content_type, head)
+        metadata = {PUT_ID: task.put_id}
+        if body.modified is not None:
+            # The name under which rclone keeps and reads modification times: seconds since the epoch.
+            metadata["mtime"] = f"{body.modified:.9f}".rstrip("0").rstrip(".")
+        tags: dict[str, str] | None = None
+        if self.metadata or self.tags:
+            values = self._values(task, kind, size, sha256)
+            try:
+                metadata |= {name: template.fill(values) for name, template in self.metadata.items()}
+                tags = {name: template.fill(values) for name, template in self.tags.items()} or None
+            except TemplateError as error:
+                raise Invalid(f"metadata of {task.key}: {error}", side=Side.SOURCE) from None
+        return Upload(task.key, size, sha256, kind, metadata, tags)
+
+    def _values(self, task: Task, kind: str, size: int | None, sha256: bytes | None) -> dict[str, str | None]:
+        values: dict[str, str | None] = dict(task.fields or {})
+        return values | {
+            "key": task.key,
+            "url": f"{self.public_url}/{quote(task.key)}" if self.public_url else None,
+            "sha256": sha256.hex() if sha256 else None,
+            "size": None if size is None else str(size),
+            "content_type": kind,
+            "destination.bucket": self.bucket,
+        }
+
+    @property
+    def wants_digest_first(self) -> bool:
+        """Whether metadata holds {sha256} or {size}, which a stream tells only after its last byte."""
+        templates = (*self.metadata.values(), *self.tags.values())
+        return any(name in ("sha256", "size") for template in templates for name in template.names)
+
+    def backup_key(self, run: int, key: str, digest: str) -> str:
+        """Where the object that `overwrite` replaces is kept; its own name where that fits into a key."""
+        backup = f"{self.prefix}{RESERVED_PREFIX}backup/{run}/{key}"
+        return backup if len(backup.encode()) <= 1024 else f"{self.prefix}{RESERVED_PREFIX}backup/{run}/{digest}"
+
+
+def _source_rules(source: SourceBase) -> SourceRules:
+    return SourceRules(source.min_size, source.max_size, source.expect == "image")

@@ -1,0 +1,265 @@
+"""A whole run: claim -> worker -> settle beside the scans, until drained or stopped."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+
+from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
+from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally, Task
+from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
+from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
+from migrator.engine.scan import scan
+from migrator.engine.stopping import DRAIN, Stop, Stopped
+from migrator.engine.worker import Worker
+
+SETTLE_EVERY = 0.2
+"""Seconds after which finished items are written, however few."""
+SETTLE_MANY = 500
+"""Finished items that are written at once, however soon."""
+SCAN_ENDS = 1.0
+"""Seconds that a page under way may take once the run stops; its thread is left behind then."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the operator asked of this run only."""
+
+    limit: int | None = None
+    sources: tuple[str, ...] = ()
+    max_duration: float | None = None
+    retry_failed: bool = False
+    rescan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended: what it did, the error that stopped it (if any) and the exit status."""
+
+    summary: Summary
+    error: MigratorError | None
+    exit_status: int
+
+    @property
+    def stopped(self) -> str:
+        """Why the run ended before everything was done; empty when it did not."""
+        return str(self.error) if self.error else ""
+
+
+class Run:
+    """One run over one ledger. `execute` may be called once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sources: Sequence[Source],
+        worker: Worker,
+        store: Store,
+        observer: Observer,
+        stop: Stop,
+        options: RunOptions,
+        concurrency: int,
+    ) -> None:
+        self._ledger = ledger
+        self._sources = sources
+        self._worker = worker
+        self._store = store
+        self._observer = observer
+        self._stop = stop
+        self._options = options
+        self._concurrency = concurrency
+        self._only = [source.name for source in sources] if options.sources else None
+        self._queue: asyncio.Queue[Task] = asyncio.Queue(maxsize=concurrency)
+        self._unstarted: list[Task] = []
+        self._news = asyncio.Event()
+        self._scanned = False
+        self._finished: list[Settlement] = []
+        self._many = asyncio.Event()
+        self._claimed = self._moved = self._bytes = 0
+
+    async def execute(self, run: int) -> Result:
+        """Scans and moves until nothing is left, a limit is reached, a signal comes or an error stops it."""
+        started = self._stop.monotonic()
+        error: MigratorError | None = None
+        self._observer.started(self._concurrency)
+        with self._stop.on_signals(), self._time_limit():
+            try:
+                await self._move_everything()
+            except* MigratorError as errors:
+                error = _first(errors)
+            except* Unreachable:
+                error = _unreachable()
+            with contextlib.suppress(MigratorError):
+                await self._settle()
+        return await self._result(run, started, error)
+
+    async def _move_everything(self) -> None:
+        await self._abort_stale_uploads()
+        async with asyncio.TaskGroup() as group:
+            scans = group.create_task(self._scan_all())
+            feeder = group.create_task(self._feed())
+            lanes = [group.create_task(self._lane()) for _ in range(self._concurrency)]
+            settler = group.create_task(self._settle_regularly())
+            await self._drained_or_stopped(feeder)
+            for task in (feeder, *lanes):
+                task.cancel()
+            await asyncio.wait((feeder, *lanes))
+            await self._ledger.release([task for task in self._unstarted if not task.again])
+            settler.cancel()
+            if self._limit_reached():
+                self._stop.request(f"--limit of {self._options.limit} reached", limit=True)
+            await asyncio.wait((scans,), timeout=SCAN_ENDS if self._stop.event.is_set() else None)
+            scans.cancel()
+
+    async def _drained_or_stopped(self, feeder: asyncio.Task[None]) -> None:
+        async def drain() -> None:
+            await feeder
+            await self._queue.join()
+
+        drained = asyncio.create_task(drain())
+        stopped = asyncio.create_task(self._stop.event.wait())
+        try:
+            await asyncio.wait((drained, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not drained.done():
+                self._observer.event(EventKind.STOPPING, f"{self._stop.reason}: finishing what is on the way")
+                await asyncio.wait((drained,), timeout=DRAIN)
+        finally:
+            drained.cancel()
+            stopped.cancel()
+
+    async def _abort_stale_uploads(self) -> None:
+        for item_id, key, upload_id in await self._ledger.stale_uploads():
+            with contextlib.suppress(ObjectError):  # tried again by the next run
+                await self._store.abort(key, upload_id)
+                await self._ledger.forget_upload(item_id)
+
+    async def _scan_all(self) -> None:
+        for source in self._sources:
+            await scan(source, self._ledger, self._observer, self._stop.event, self._news.set)
+        self._scanned = True
+        self._news.set()
+
+    async def _feed(self) -> None:
+        """Keeps the queue full until nothing is left to claim."""
+        async for batch in self._batches():
+            for place, task in enumerate(batch):
+                if self._stop.event.is_set():
+                    self._unstarted += batch[place:]
+                    return
+                await self._queue.put(task)
+
+    async def _batches(self) -> AsyncIterator[list[Task]]:
+        size = max(64, min(1000, 4 * self._concurrency))
+        looked_back = False
+        while not self._stop.event.is_set() and not self._limit_reached():
+            self._news.clear()
+            scanned = self._scanned
+            claim = self._ledger.claim if looked_back else self._ledger.leftovers
+            limit = self._options.limit
+            batch = await claim(size if limit is None else min(size, limit - self._claimed), self._only)
+            if batch:
+                yield batch
+                self._claimed += len(batch)
+            elif not looked_back:
+                looked_back = True
+            elif scanned:
+                return
+            else:
+                await self._news.wait()
+
+    def _limit_reached(self) -> bool:
+        return self._options.limit is not None and self._claimed >= self._options.limit
+
+    async def _lane(self) -> None:
+        while True:
+            task = await self._queue.get()
+            if self._stop.event.is_set():
+                self._unstarted.append(task)
+            else:
+                with contextlib.suppress(Stopped):  # its intent stands in the ledger: the next run looks first
+                    self._finish(await self._worker.work(task))
+            self._queue.task_done()
+
+    def _finish(self, settlement: Settlement) -> None:
+        self._finished.append(settlement)
+        if isinstance(settlement.outcome, Stored):
+            self._moved += 1
+            self._bytes += settlement.outcome.size
+        if len(self._finished) >= SETTLE_MANY:
+            self._many.set()
+
+    async def _settle_regularly(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._many.wait(), SETTLE_EVERY)
+            self._many.clear()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        batch = self._finished
+        if not batch:
+            return
+        self._finished = []
+        await self._ledger.settle(batch)
+        self._observer.settled(batch)
+
+    @contextlib.contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        seconds = self._options.max_duration
+        if seconds is None:
+            yield
+            return
+        reason = f"--max-duration of {seconds:g} s reached"
+        timer = asyncio.get_running_loop().call_later(seconds, lambda: self._stop.request(reason, limit=True))
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def _result(self, run: int, started: float, error: MigratorError | None) -> Result:
+        tallies: tuple[Tally, ...] = ()
+        problems, complete = 0, False
+        with contextlib.suppress(MigratorError):
+            tallies = tuple(await self._ledger.tallies())
+            problems = await self._ledger.problem_count()
+            complete = all([(await self._ledger.cursor(source.name))[1] for source in self._sources])
+        seconds = self._stop.monotonic() - started
+        requests = dict(self._store.requests)
+        summary = Summary(run, tallies, problems, complete, seconds, self._moved, self._bytes, requests)
+        unfinished = not complete or summary.items(State.PLANNED) + summary.items(State.INTENDED) > 0
+        error = error or self._stop_error(unfinished)
+        status = self._status(summary, error)
+        with contextlib.suppress(MigratorError):
+            await self._ledger.finish_run(run, status, requests, (self._moved, self._bytes))
+        return Result(summary, error, status)
+
+    def _status(self, summary: Summary, error: MigratorError | None) -> int:
+        if error is None:
+            return 1 if summary.items(State.FAILED) or summary.problems else 0
+        return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
+
+    def _stop_error(self, unfinished: bool) -> MigratorError | None:
+        again = "run the same command again to go on"
+        if self._stop.signal_number:
+            return Interrupted(self._stop.signal_number, self._stop.reason, again)
+        if self._stop.limit and unfinished:
+            return LimitReached(self._stop.reason, again)
+        return None
+
+
+def _first(errors: BaseExceptionGroup[MigratorError]) -> MigratorError:
+    """The error that stopped the run: the first leaf; the others are its consequences."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, MigratorError)
+    return error
+
+
+def _unreachable() -> Fatal:
+    minutes = BREAKER_PAUSE * BREAKER_PROBES / 60
+    return Fatal(
+        f"the destination has not answered for {minutes:.0f} minutes",
+        side=Side.DESTINATION,
+        hint="nothing is lost; run the same command when it is back",
+    )

@@ -1,0 +1,108 @@
+"""Tasks -> Outcomes: one task with all its attempts, under the gate. Built from what `wiring` makes of a Config."""
+
+from dataclasses import replace
+
+from migrator.core.config import Config
+from migrator.core.errors import Fatal, ObjectError
+from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
+from migrator.core.ports import Clock, Observer, Reader, Store, Uploads
+from migrator.engine.conflict import Verdicts
+from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.multipart import Multipart
+from migrator.engine.probe import can_write
+from migrator.engine.rules import Rules
+from migrator.engine.transfer import Transfer
+
+DIAGNOSE_EVERY = 30.0
+"""Seconds between two canaries that ask whether anything may still be written."""
+
+
+class Worker:
+    """Moves tasks; keeps what one process shares between them: gate, memory, pace, connections."""
+
+    def __init__(
+        self,
+        config: Config,
+        bucket: str,
+        run: int,
+        reader: Reader,
+        store: Store,
+        uploads: Uploads,
+        capabilities: Capabilities,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        settings = config.transfer
+        rules = Rules.of(config, bucket)
+        memory = Memory(settings.memory)
+        requests = Pace(settings.requests_per_second, clock)
+        bandwidth = Pace(settings.bandwidth or 0, clock)
+        verdicts = Verdicts(store, rules, run, capabilities.versioned)
+        self._clock = clock
+        self._store = store
+        self._prefix = config.destination.prefix
+        self._capabilities = capabilities
+        self._retry = RetryPolicy(settings.retries, clock, observer)
+        self.gate = Gate(settings.concurrency, clock, observer)
+        self._multipart = Multipart(
+            reader, store, uploads, rules, capabilities, verdicts, memory, requests, bandwidth, self._retry, self.gate,
+            settings.part_size,
+        )  # fmt: skip
+        self._transfer = Transfer(
+            reader, store, rules, capabilities, verdicts, self._multipart, memory, requests, bandwidth
+        )
+        self._diagnosed = -DIAGNOSE_EVERY
+
+    async def work(self, task: Task) -> Settlement:
+        """All attempts of one task. Raises Fatal, Unreachable or LedgerError when the run cannot go on."""
+        started = self._clock.monotonic()
+        current = task
+
+        async def attempt() -> tuple[Outcome, bool]:
+            nonlocal current
+            await self.gate.enter()
+            outcome: Outcome | None = None
+            counts = True
+            try:
+                outcome = await self._transfer(current)
+            finally:
+                counts = self.gate.leave(outcome)
+            if isinstance(outcome, Failed):
+                current = _next_try(current, outcome)
+            return outcome, counts
+
+        outcome, attempts = await self._retry.run(attempt)
+        if isinstance(outcome, Failed):
+            await self._diagnose(outcome)
+            await self._abandon(task)
+        return Settlement(task, outcome, attempts, self._clock.monotonic() - started)
+
+    async def _diagnose(self, outcome: Failed) -> None:
+        """One forbidden object is its own fault; when nothing may be written any more the whole run stops."""
+        now = self._clock.monotonic()
+        if outcome.fault is not Fault.FORBIDDEN or outcome.side is not Side.DESTINATION:
+            return
+        if now - self._diagnosed < DIAGNOSE_EVERY:
+            return
+        if not await can_write(self._store, self._prefix, self._capabilities):
+            raise Fatal(
+                "the destination no longer allows any put",
+                side=Side.DESTINATION,
+                hint="check the credentials and the bucket policy with `migrator test-connection`, then run it again",
+            )
+        self._diagnosed = now
+
+    async def _abandon(self, task: Task) -> None:
+        try:
+            await self._multipart.abandon(task)
+        except ObjectError:
+            return  # the ledger still names the upload: the next run aborts it
+
+
+def _next_try(task: Task, outcome: Failed) -> Task:
+    if outcome.again and not task.again:
+        task = replace(task, again=True)
+    if outcome.fault is Fault.CHANGED:
+        # What the scan saw is history: the second try takes the source as it is now.
+        task = replace(task, fingerprint=None, size=None)
+    return task
