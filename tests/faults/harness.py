@@ -1,0 +1,156 @@
+"""Runs the tool as an operator would: a folder with a config, a process of its own, its status and its words."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.checker import ACCESS_KEY, SECRET_KEY, Bucket, check
+
+TIMEOUT = 100
+"""Seconds after which a run counts as hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended; a negative status is the signal that ended it."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def words(self) -> str:
+        """Everything it said."""
+        return self.stdout + self.stderr
+
+
+class Migration:
+    """One migration: `folder` holds its config, its sources and its ledger."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bucket: Bucket,
+        *,
+        endpoint: str = "",
+        sources: Sequence[Mapping[str, Any]] = (),
+        destination: Mapping[str, Any] | None = None,
+        transfer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.bucket = bucket
+        self.config = folder / "migrator.toml"
+        self.ledger = folder / "checkpoints" / "faults.db"
+        self.log = self.ledger.with_suffix(".log")
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MIGRATOR_"))},
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "HOME": str(folder),
+            "MIGRATOR_DESTINATION__ENDPOINT_URL": endpoint or bucket.endpoint,
+        }
+        self.configure(sources or [tree_source(folder / "tree")], destination or {}, transfer or {})
+
+    def configure(
+        self, sources: Sequence[Mapping[str, Any]], destination: Mapping[str, Any], transfer: Mapping[str, Any]
+    ) -> None:
+        """Writes the config file."""
+        text = 'name = "faults"\n'
+        text += table("[destination]", {"bucket": self.bucket.name, **destination})
+        text += "".join(table("[[sources]]", source) for source in sources)
+        # Short waits: a retry that works is as good a proof after a second as after a minute.
+        text += table("[transfer]", {"concurrency": 16, "timeout": "10s", "connect_timeout": "5s", **transfer})
+        self.config.write_text(text)
+
+    def start(
+        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Starts `migrator ARGUMENTS -c CONFIG` in a process group of its own, under the command `before`."""
+        command = [*before, sys.executable, "-m", "migrator", *(arguments or ("migrate",)), "-c", str(self.config)]
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **(environment or {})},
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            **{**pipes, **options},
+        )
+
+    def run(
+        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+    ) -> Finished:
+        """Runs it to its end. Raises TimeoutExpired when it hangs."""
+        return finish(self.start(*arguments, before=before, environment=environment, **options))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the ledger says."""
+        with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
+
+    def items(self) -> dict[str, tuple[str, str]]:
+        """State and fault (or empty) of each key in the ledger."""
+        rows = self.rows("select key, state, coalesce(fault, '') from items")
+        return {key: (state, fault) for key, state, fault in rows}
+
+    def check(self, expected: Mapping[str, bytes], failed: Mapping[str, str] | None = None) -> list[str]:
+        """What the oracle finds wrong."""
+        return check(self.bucket, self.ledger, expected, failed)
+
+
+def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Finished:
+    """Waits for the end of a run; one that hangs is killed and raises TimeoutExpired."""
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise
+    return Finished(process.returncode, stdout or "", stderr or "")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL for the whole group of a process that this module started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def tree_source(root: Path, **keys: Any) -> dict[str, Any]:
+    """A directory source that keeps paths as keys."""
+    return {"type": "directory", "root": str(root), "key": "{path}", **keys}
+
+
+def lots_source(files: str, **keys: Any) -> dict[str, Any]:
+    """A manifest source of JSON lots whose URLs may point to this machine."""
+    return {
+        "type": "manifest",
+        "files": files,
+        "fields": ["image_url", "thumb_url"],
+        "key": "{path}",
+        "allow_private": True,
+        **keys,
+    }
+
+
+def table(head: str, values: Mapping[str, Any]) -> str:
+    """A table of TOML. JSON writes strings, numbers, booleans and lists of them as TOML reads them."""
+    lines = [head]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items())
+            lines.append(f"{key} = {{{inner}}}")
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(["", *lines, ""])
