@@ -1,4 +1,4 @@
-"""How a local file is named and told apart: `file://` locations, byte for byte, and fingerprints. No I/O."""
+"""How a local file is named: `file://` locations, byte for byte."""
 
 import os
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -17,8 +17,3 @@ def file_path(location: str) -> str:
     if not location.startswith(_SCHEME + "/"):
         raise ValueError(f"{location!r} is no file:/// location")
     return os.fsdecode(unquote_to_bytes(location[len(_SCHEME) :]))
-
-
-def file_fingerprint(status: os.stat_result) -> str:
-    """What changes when a file is written or replaced: mtime (ns), size and inode."""
-    return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"
