@@ -1,44 +1,52 @@
-"""migrator.toml as values: one frozen, validated `Config`. How file, environment and flags become one: loading.py."""
+"""migrator.toml as values: one frozen, validated `Config`. File + environment + flags -> Config: loading.py.
 
-import re
-from pathlib import Path
+The descriptions of the fields are the operator's reference: docs/reference/configuration.md and `migrator init` are
+made of them.
+"""
+
+import hashlib
+import json
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SIZE_UNITS = {"": 1, "B": 1} | {
-    f"{letter}{suffix}": base**power
-    for power, letter in enumerate("KMGTP", 1)
-    for suffix, base in (("B", 1000), ("iB", 1024))
-}
-DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from migrator.core.keys import STORED_NAMES, compile_template
+from migrator.core.model import MIB
+from migrator.core.values import (
+    BareWebAddress,
+    BucketName,
+    BucketNames,
+    CannedAcl,
+    Duration,
+    Encryption,
+    FolderPath,
+    FolderUrl,
+    Glob,
+    Globs,
+    Header,
+    KeyTemplate,
+    Metadata,
+    Name,
+    OptionalFolderPath,
+    OptionalName,
+    OptionalSize,
+    PartSize,
+    Pattern,
+    Prefix,
+    Rate,
+    Size,
+    StorageClass,
+    Tags,
+    Texts,
+    WebAddress,
+    folder_of,
+)
+from migrator.core.values import parse_duration as parse_duration
+from migrator.core.values import parse_size as parse_size
 
-
-def parse_size(value: object) -> int:
-    """Bytes of `"10MB"` (10^7), `"10MiB"` (10 * 2^20) or a bare number. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGTP]?(?:iB|B)?)", value.strip()) if isinstance(value, str) else None
-    if not found or found[2] not in SIZE_UNITS:
-        raise ValueError('expected a size such as 1048576, "10MB" (10^7 bytes) or "10MiB" (10 * 2^20)')
-    return int(float(found[1]) * SIZE_UNITS[found[2]])
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `"500ms"`, `"30s"`, `"1h30m"`, `"7d"`. Raises ValueError."""
-    found = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value) if isinstance(value, str) else []
-    if not found or "".join(number + unit for number, unit in found) != value:
-        raise ValueError('expected a duration such as "500ms", "30s", "1h30m" or "7d"')
-    return sum(float(number) * DURATION_UNITS[unit] for number, unit in found)
-
-
-def _optional_size(value: object) -> int | None:
-    return None if value in ("", None) else parse_size(value)
-
-
-Size = Annotated[int, BeforeValidator(parse_size)]
-OptionalSize = Annotated[int | None, BeforeValidator(_optional_size)]
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+MANIFEST_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "txt"}
+"""The format of a manifest by the suffix of its name, where the source does not tell it."""
 
 
 class Section(BaseModel):
@@ -48,59 +56,98 @@ class Section(BaseModel):
 
 
 class Destination(Section):
-    """Where everything goes: a bucket, or a directory given as `url = "file:///..."`."""
+    """Where everything goes: a bucket, or a folder given as `url`."""
 
-    bucket: str = ""
-    url: str = ""
-    fallback_buckets: tuple[str, ...] = ()
-    prefix: str = ""
-    region: str = "us-east-1"
-    endpoint_url: str = ""
-    profile: str = ""
-    on_conflict: Literal["fail", "skip", "overwrite"] = "fail"
-    storage_class: str = ""
-    sse: str = ""
-    kms_key_id: str = ""
-    acl: str = ""
-    cache_control: str = ""
-    content_disposition: str = ""
-    metadata: dict[str, str] = Field(default_factory=dict)
-    tags: dict[str, str] = Field(default_factory=dict)
-    public_url: str = ""
+    bucket: BucketName = Field(default="", description="The consolidated bucket.")
+    url: FolderUrl = Field(default="", description="A folder in place of a bucket: `file:///mnt/archive`.")
+    fallback_buckets: BucketNames = Field(
+        default=(),
+        description="Other names for the bucket; `migrator setup` takes the first that it owns or can create.",
+    )
+    prefix: Prefix = Field(
+        default="", description="Put before every key as it stands, so end it with `/` for a folder: `storage/`."
+    )
+    region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
+    endpoint_url: BareWebAddress = Field(
+        default="", description="Address of an S3-compatible server; requests are path style when it is set."
+    )
+    profile: str = Field(default="", description="Profile of the AWS configuration to take credentials from.")
+    on_conflict: Literal["fail", "skip", "overwrite"] = Field(
+        default="fail", description="What to do where other bytes already stand under a key."
+    )
+    storage_class: StorageClass = Field(
+        default="", description="Storage class of the objects; empty: the bucket's default."
+    )
+    sse: Encryption = Field(default="", description="Server-side encryption; empty: the bucket's default.")
+    kms_key_id: str = Field(default="", description='The KMS key; needs `sse = "aws:kms"` or `"aws:kms:dsse"`.')
+    acl: CannedAcl = Field(default="", description="Canned ACL of the objects; empty: none is sent.")
+    cache_control: Header = Field(default="", description="`Cache-Control` of every object.")
+    content_disposition: Header = Field(default="", description="`Content-Disposition` of every object.")
+    metadata: Metadata = Field(
+        default_factory=dict, description="User metadata of every object, kept beside the source's. Templates."
+    )
+    tags: Tags = Field(default_factory=dict, description="Tags of every object, at most 10. Templates.")
+    public_url: BareWebAddress = Field(default="", description="Base of `{url}`, for example the CDN's address.")
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a `file:///` destination; None for a bucket."""
+        return folder_of(self.url) if self.url else None
 
 
 class SourceBase(Section):
     """What sources of every type have."""
 
-    name: str = ""
-    key: str
-    match: str = ""
-    on_no_match: Literal["fail", "skip"] = "fail"
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    min_size: OptionalSize = None
-    max_size: OptionalSize = None
-    expect: Literal["any", "image"] = "any"
+    name: OptionalName = Field(default="", description="Names the source in reports; empty: its type and number.")
+    key: KeyTemplate = Field(description="Template of the destination key.")
+    match: Pattern = Field(
+        default="", description="Regular expression searched in `{path}`; templates may use its named groups."
+    )
+    on_no_match: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="What to do with a path that `match` is not found in: a problem in the plan, or nothing.",
+    )
+    include: Globs = Field(default=(), description="Globs over `{path}`; empty: everything.")
+    exclude: Globs = Field(default=(), description="Globs over `{path}` of what stays where it is; beats `include`.")
+    min_size: OptionalSize = Field(default=None, description="Smaller objects fail as `invalid`; empty: no bound.")
+    max_size: OptionalSize = Field(default=None, description="Larger objects fail as `invalid`; empty: no bound.")
+    expect: Literal["any", "image"] = Field(
+        default="any", description="`image`: what is no image (an error page, an empty file) fails as `invalid`."
+    )
 
 
 class DirectorySource(SourceBase):
-    """A tree of files."""
+    """A tree of files. `{path}` is the path below `root`."""
 
-    type: Literal["directory"]
-    root: Path
-    follow_symlinks: bool = False
+    type: Literal["directory"] = Field(description="This type.")
+    root: FolderPath = Field(description="The folder; relative to the working directory.")
+    follow_symlinks: bool = Field(default=False, description="Follow symbolic links; never out of `root`.")
 
 
 class ManifestSource(SourceBase):
-    """Files that name locations."""
+    """Files that name locations: URLs or local paths. `{path}` is the path of the location."""
 
-    type: Literal["manifest"]
-    files: str
-    format: Literal["", "json", "jsonl", "csv", "txt"] = ""
-    fields: tuple[str, ...] = ()
-    base_url: str = ""
-    root: Path | None = None
-    allow_private: bool = False
+    type: Literal["manifest"] = Field(description="This type.")
+    files: Glob = Field(description="The manifests: a path or a glob, relative to the working directory.")
+    format: Literal["", "json", "jsonl", "csv", "txt"] = Field(
+        default="", description="Format of the files; empty: by the suffix of each. `txt` has one location a line."
+    )
+    fields: Texts = Field(
+        default=(),
+        description="Names whose text is a location: of JSON members at any depth, of CSV columns. "
+        "Needed but for `txt`, which has none.",
+    )
+    base_url: WebAddress = Field(default="", description="Base of relative URLs.")
+    root: OptionalFolderPath = Field(
+        default=None, description="The folder that local paths stand in; empty: none are allowed."
+    )
+    allow_private: bool = Field(
+        default=False, description="URLs may lead to loopback, private and link-local addresses; never to file:."
+    )
+
+    def format_of(self, name: str) -> str:
+        """The format of the manifest called `name`; empty where neither the source nor the suffix tells it."""
+        return self.format or MANIFEST_FORMATS.get(PurePath(name).suffix.lower(), "")
 
 
 SourceConfig = Annotated[DirectorySource | ManifestSource, Field(discriminator="type")]
@@ -109,27 +156,39 @@ SourceConfig = Annotated[DirectorySource | ManifestSource, Field(discriminator="
 class Transfer(Section):
     """How fast and how patiently."""
 
-    concurrency: int = Field(default=64, ge=1, le=4096)
-    memory: Size = 256 * 1024 * 1024
-    part_size: Size = 8 * 1024 * 1024
-    retries: int = Field(default=5, ge=0, le=100)
-    timeout: Duration = 60.0
-    connect_timeout: Duration = 10.0
-    bandwidth: OptionalSize = None
-    """Bytes a second; None: no bound."""
-    requests_per_second: float = Field(default=0, ge=0)
-    """0: no bound."""
-    per_host: int = Field(default=32, ge=1)
+    concurrency: int = Field(default=64, ge=1, le=4096, description="Transfers in flight.")
+    memory: Size = Field(default=256 * MIB, description="Bytes of objects held in memory at once; at least 4 parts.")
+    part_size: PartSize = Field(default=8 * MIB, description="Size of the parts of large objects, from 5MiB to 5GiB.")
+    retries: int = Field(default=5, ge=0, le=100, description="Further tries after a failure that may pass.")
+    timeout: Duration = Field(default=60.0, description="Longest silence of the other end.")
+    connect_timeout: Duration = Field(default=10.0, description="Longest wait for a connection.")
+    bandwidth: Rate = Field(default=None, description='Bytes a second, such as `"50MB"`; empty: no bound.')
+    requests_per_second: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Requests a second to the destination; 0: no bound."
+    )
+    per_host: int = Field(default=32, ge=1, le=4096, description="Connections to one host of a source.")
 
 
 class Config(Section):
     """A whole migration, ready to run: defaults filled in, paths absolute or relative to the working directory."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    checkpoint_dir: Path = Path("checkpoints")
-    destination: Destination
-    sources: tuple[SourceConfig, ...] = Field(min_length=1)
-    transfer: Transfer = Field(default_factory=Transfer)
+    name: Name = Field(description="Names the migration and its ledger, `<checkpoint_dir>/<name>.db`.")
+    checkpoint_dir: FolderPath = Field(
+        default=Path("checkpoints"), description="Folder of the ledger and the log; on a disk of this machine."
+    )
+    destination: Destination = Field(description="Where everything goes.")
+    sources: Annotated[tuple[SourceConfig, ...], Field(strict=False)] = Field(
+        min_length=1, description="What is to be moved: one or more, all in one ledger."
+    )
+    transfer: Transfer = Field(default_factory=Transfer, description="How fast and how patiently.")
+
+    @field_validator("sources")
+    @classmethod
+    def _name_sources(cls, sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
+        return tuple(
+            source if source.name else source.model_copy(update={"name": f"{source.type}-{number}"})
+            for number, source in enumerate(sources, 1)
+        )
 
     @property
     def ledger_path(self) -> Path:
@@ -140,3 +199,16 @@ class Config(Section):
     def log_path(self) -> Path:
         """The JSON lines log of this migration."""
         return self.checkpoint_dir / f"{self.name}.log"
+
+    @property
+    def carry(self) -> tuple[str, ...]:
+        """Names of item values that metadata and tags want: a scan keeps them with each item (`KeyMaker(carry=)`)."""
+        texts = (*self.destination.metadata.values(), *self.destination.tags.values())
+        names = dict.fromkeys(name for text in texts for name in compile_template(text).names)
+        return tuple(name for name in names if name not in STORED_NAMES)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the effective configuration: the same for the same migration, however it was written."""
+        values = self.model_dump(mode="json")
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,281 @@
+"""The types of single values in migrator.toml: how each is written, what it may be, and what it becomes."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from migrator.core.keys import compile_template, key_problem
+from migrator.core.model import MIB, PUT_ID, SHA256
+
+SIZE_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{suffix}": base**power
+    for power, letter in enumerate("KMGTP", 1)
+    for suffix, base in (("B", 1000), ("iB", 1024))
+}
+DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is written: `word` in the reference, `expected` in errors. `text`: a string in the file."""
+
+    word: str
+    expected: str
+    text: bool = True
+
+
+SIZE = Form("size", 'a size such as 1048576, "10MB" (10^7 bytes) or "10MiB" (10 * 2^20)')
+DURATION = Form("duration", 'a duration such as "500ms", "30s", "1h30m" or "7d"')
+
+NAME = Form("string", "1 to 100 letters, digits, dots, hyphens and underscores, beginning with a letter or digit")
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `"10MB"` (10^7), `"10MiB"` (10 * 2^20) or a bare number. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip()) if isinstance(value, str) else None
+    if not found or found[2] not in SIZE_UNITS:
+        raise ValueError(f"expected {SIZE.expected}")
+    return int(Decimal(found[1]) * SIZE_UNITS[found[2]])
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `"500ms"`, `"30s"`, `"1h30m"`, `"7d"`. Raises ValueError."""
+    found = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", value) if isinstance(value, str) else []
+    if not found or "".join(number + unit for number, unit in found) != value:
+        raise ValueError(f"expected {DURATION.expected}")
+    return sum(float(number) * DURATION_UNITS[unit] for number, unit in found)
+
+
+def _optional_size(value: object) -> int | None:
+    return None if value in ("", None) else parse_size(value)
+
+
+def _rate(value: object) -> int | None:
+    return _optional_size(value) or None
+
+
+def _part_size(value: object) -> int:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+    size = parse_size(value)
+    if not 5 * MIB <= size <= 5 * 1024 * MIB:
+        raise ValueError("expected a size from 5MiB to 5GiB")
+    return size
+
+
+def _duration(value: object) -> float:
+    seconds = float(value) if isinstance(value, float) else parse_duration(value)
+    if seconds <= 0:
+        raise ValueError("expected a duration above zero")
+    return seconds
+
+
+def _template(text: str) -> str:
+    compile_template(text)
+    return text
+
+
+def _key_template(text: str) -> str:
+    if not text:
+        raise ValueError('expected a template of the key, such as "{path}"')
+    return _template(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return text
+
+
+def _bucket(name: str) -> str:
+    """Only what no S3 server takes is refused: old buckets of us-east-1 have capitals, underscores and long names."""
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", name):
+        raise ValueError("expected the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens")
+    if ".." in name or _is_address(name):
+        raise ValueError("a bucket's name has no two dots in a row and is no IP address")
+    return name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _prefix(prefix: str) -> str:
+    problem = key_problem(prefix) if prefix else None
+    if problem:
+        raise ValueError(problem.replace("the key", "the prefix"))
+    return prefix
+
+
+def _web_address(url: str) -> str:
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError("expected a URL such as https://host or http://host:9000")
+    if "@" in parts.netloc:
+        raise ValueError("a URL here holds no user name and no password: credentials come from the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("expected a URL without ? and #")
+    return url
+
+
+def _trimmed_address(url: str) -> str:
+    return _web_address(url).rstrip("/")
+
+
+def folder_of(url: str) -> Path:
+    """The folder of a `file:///...` URL. Raises ValueError when it is no such URL."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc or not path.startswith("/"):
+        raise ValueError("expected file:/// and an absolute path, such as file:///mnt/archive")
+    if parts.query or parts.fragment or "\0" in path:
+        raise ValueError("a ? or # in the path is written %3F or %23")
+    return Path(path)
+
+
+def _folder_url(url: str) -> str:
+    if url:
+        folder_of(url)
+    return url
+
+
+def _header(text: str) -> str:
+    if text and not (text.isascii() and text.isprintable()):
+        raise ValueError("expected printable ASCII: it is sent as an HTTP header")
+    return text
+
+
+def _path_text(value: object) -> object:
+    if isinstance(value, str) and (not value or "\0" in value):
+        raise ValueError('expected a path; "." is the working directory')
+    return value
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise ValueError("expected some text")
+    return text
+
+
+def _metadata(values: dict[str, str]) -> dict[str, str]:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+    for name in values:
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ValueError(f'"{name}" cannot name metadata: letters, digits and hyphens can')
+        if name.lower() in (PUT_ID, SHA256):
+            raise ValueError(f'"{name}" is a mark of this tool\'s own')
+    if len({name.lower() for name in values}) < len(values):
+        raise ValueError("two names differ only in case: S3 makes all of them lower-case")
+    return values
+
+
+def _tags(values: dict[str, str]) -> dict[str, str]:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
+    if len(values) > 10:
+        raise ValueError(f"{len(values)} tags; an object has at most 10")
+    for name in values:
+        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:"):
+            raise ValueError(f'"{name}" cannot name a tag: 1 to 128 characters, not beginning with aws:')
+    return values
+
+
+def _text(word: str, expected: str, check: Callable[[str], str]) -> tuple[AfterValidator, Form]:
+    return AfterValidator(check), Form(word, expected)
+
+
+Size = Annotated[int, BeforeValidator(parse_size), SIZE]
+OptionalSize = Annotated[int | None, BeforeValidator(_optional_size), SIZE]
+PartSize = Annotated[int, BeforeValidator(_part_size), SIZE]
+Rate = Annotated[int | None, BeforeValidator(_rate), SIZE]
+Duration = Annotated[float, BeforeValidator(_duration), DURATION]
+
+TemplateText = Annotated[str, *_text("template", 'a template such as "{path}"', _template)]
+KeyTemplate = Annotated[str, *_text("template", 'a template such as "{path}"', _key_template)]
+Pattern = Annotated[str, *_text("regex", "a regular expression", _pattern)]
+BucketName = Annotated[str, *_text("string", "the name of a bucket", _bucket)]
+Prefix = Annotated[str, *_text("string", "the beginning of keys", _prefix)]
+WebAddress = Annotated[str, *_text("URL", "an http or https URL", _web_address)]
+BareWebAddress = Annotated[str, *_text("URL", "an http or https URL", _trimmed_address)]
+FolderUrl = Annotated[str, *_text("URL", "a URL such as file:///mnt/archive", _folder_url)]
+Header = Annotated[str, *_text("string", "the text of an HTTP header", _header)]
+Glob = Annotated[str, *_text("glob", 'a pattern such as "lots/**/*.json"', _filled)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"), NAME]
+
+OptionalName = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$"), Form("string", f"nothing or {NAME.expected}")
+]
+
+FolderPath = Annotated[Path, Field(strict=False), BeforeValidator(_path_text), Form("path", "a path")]
+OptionalFolderPath = Annotated[Path | None, Field(strict=False), BeforeValidator(_path_text), Form("path", "a path")]
+
+# TOML has lists where the values here are tuples, which a strict field would refuse.
+Texts = Annotated[
+    tuple[Annotated[str, AfterValidator(_filled)], ...],
+    Field(strict=False),
+    Form("list of strings", 'a list such as ["a", "b"]', text=False),
+]
+Globs = Annotated[
+    tuple[Annotated[str, AfterValidator(_filled)], ...],
+    Field(strict=False),
+    Form("list of globs", 'a list such as ["photos/**", "*.jpg"]', text=False),
+]
+BucketNames = Annotated[
+    tuple[BucketName, ...], Field(strict=False), Form("list of strings", 'a list such as ["a", "b"]', text=False)
+]
+Metadata = Annotated[
+    dict[str, TemplateText], AfterValidator(_metadata), Form("table of templates", "a table of strings", text=False)
+]
+Tags = Annotated[
+    dict[str, TemplateText], AfterValidator(_tags), Form("table of templates", "a table of strings", text=False)
+]
+
+StorageClass = Literal[
+    "",
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "GLACIER_IR",
+    "OUTPOSTS",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+    "FSX_OPENZFS",
+]
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html"""
+
+Encryption = Literal["", "AES256", "aws:kms", "aws:kms:dsse"]
+
+CannedAcl = Literal[
+    "",
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#canned-acl"""
