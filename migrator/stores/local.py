@@ -1,0 +1,220 @@
+"""Reader of `file://` locations: each below the root of its source, regular files only, small ones without a thread."""
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from migrator.core.content import file_fingerprint
+from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
+from migrator.core.files import file_path
+from migrator.core.model import MIB, Task
+from migrator.stores.beneath import Root, open_beneath, open_cached
+
+INLINE = MIB
+"""Bytes up to which a read is tried in the event loop."""
+
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+# O_NONBLOCK: opening a FIFO that nobody writes to must not wait for a writer; regular files ignore it.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRoot:
+    """Where the files of one source must lie. `follow_symlinks`: links count as long as they stay below `path`."""
+
+    path: str
+    follow_symlinks: bool = False
+
+
+class LocalReader:
+    """Opens files below the root that their source names; a source without a root may not read files at all."""
+
+    def __init__(self, roots: Mapping[str, LocalRoot], *, threads: int = 8) -> None:
+        self._folders = {name: _Folder(root) for name, root in roots.items()}
+        self._threads = ThreadPoolExecutor(threads, "read")
+        # One piece of warm memory for all reads in the event loop, where only one can happen at a time.
+        self._scratch = memoryview(bytearray(INLINE))
+
+    def open(self, task: Task) -> AbstractAsyncContextManager["LocalBody"]:
+        """Raises Gone, Forbidden (also outside the root), Invalid (no regular file), Changed or Transient."""
+        return LocalBody(task, self._folders.get(task.source), self._threads, self._scratch)
+
+    async def close(self) -> None:
+        """Closes the folders. Idempotent."""
+        self._threads.shutdown(wait=False)
+        for folder in self._folders.values():
+            folder.close()
+
+
+class _Folder:
+    """The root of one source, opened when first needed."""
+
+    def __init__(self, root: LocalRoot) -> None:
+        self.follow = root.follow_symlinks
+        # As the scan names it: links kept, `..` and the like dropped, which pathlib cannot do.
+        self._given = os.path.abspath(root.path)  # noqa: PTH100
+        self._root: Root | None = None
+
+    def locate(self, path: str) -> tuple[Root, str]:
+        """The open root and `path` relative to it. Raises Forbidden when the path lies elsewhere, Fatal."""
+        if self._root is None:
+            try:
+                self._root = Root.of(self._given)
+            except OSError as error:
+                message = f"the source's root {self._given!r} cannot be opened: {error.strerror}"
+                raise Fatal(message, hint="mount it or correct `root`; nothing was marked failed") from None
+        for top in (self._given, self._root.path):
+            if path.startswith(top if top.endswith("/") else top + "/"):
+                return self._root, path[len(top) :].lstrip("/")
+        raise Forbidden(f"{path!r} lies outside the source's root {self._given!r}: only files below it are read")
+
+    def close(self) -> None:
+        if self._root is not None:
+            self._root.close()
+            self._root = None
+
+
+class LocalBody:
+    """One open file; the descriptor lives as long as the `async with`."""
+
+    content_type: str | None = None
+
+    def __init__(
+        self, task: Task, folder: _Folder | None, threads: ThreadPoolExecutor, scratch: "memoryview[int]"
+    ) -> None:
+        self._task = task
+        self._folder = folder
+        self._threads = threads
+        self._scratch = scratch
+        self._descriptor = -1
+        self._offset = 0
+        self.size: int | None = None
+        self.modified: float | None = None
+        self.fingerprint: str | None = None
+
+    async def __aenter__(self) -> "LocalBody":
+        if self._folder is None:
+            raise Forbidden(f"{self._task.location}: source {self._task.source!r} has no root, so it reads no files")
+        try:
+            root, path = self._folder.locate(file_path(self._task.url))
+            try:
+                self._descriptor = open_cached(root, path, _FLAGS, follow=self._folder.follow)
+            except BlockingIOError:
+                follow = self._folder.follow
+                self._descriptor = await self._in_thread(lambda: open_beneath(root, path, _FLAGS, follow=follow))
+            self._inspect()
+        except OSError as error:
+            raise _read_error(error, self._task.location) from None
+        except ValueError:
+            raise Invalid(f"{self._task.location} is no path of a local file") from None
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    async def read(self, limit: int) -> bytes:
+        """The next bytes. Raises Changed when the file has become shorter than it was when it was opened."""
+        assert self.size is not None
+        wanted = min(limit, self.size - self._offset)
+        if wanted <= 0:
+            return b""
+        try:
+            data = self._read_cached(wanted) if wanted <= INLINE else b""
+            if len(data) < wanted:
+                data += await self._in_thread(lambda: self._read_all(self._offset + len(data), wanted - len(data)))
+        except OSError as error:
+            raise _read_error(error, self._task.location) from None
+        self._offset += len(data)
+        if len(data) < wanted:
+            raise Changed(
+                f"{self._task.location} became shorter while it was read: {self._offset} of {self.size} bytes"
+            )
+        return data
+
+    async def check(self) -> None:
+        """Raises Changed when time, size or inode are no longer what they were when the file was opened."""
+        if file_fingerprint(os.fstat(self._descriptor)) != self.fingerprint:
+            raise Changed(f"{self._task.location} was written to while it was read")
+
+    def _inspect(self) -> None:
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Invalid(f"{self._task.location} is {_kind(status.st_mode)}, not a regular file")
+        self.size = status.st_size
+        self.modified = status.st_mtime_ns / 1e9
+        self.fingerprint = file_fingerprint(status)
+        if self._task.fingerprint is not None and self._task.fingerprint != self.fingerprint:
+            raise Changed(f"{self._task.location} is no longer the file that the scan saw")
+
+    def _read_cached(self, wanted: int) -> bytes:
+        """What of the next bytes is in memory already, without waiting for a disk.
+
+        A hop to a thread and back costs more CPU than copying 100 KB out of the page cache, and a file that was
+        scanned (or written) a moment ago is mostly there. RWF_NOWAIT makes the kernel say so in place of waiting.
+        """
+        try:
+            count = os.preadv(self._descriptor, [self._scratch[:wanted]], self._offset, _NOWAIT) if _NOWAIT else 0
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                return b""
+            raise
+        return bytes(self._scratch[:count])
+
+    def _read_all(self, offset: int, wanted: int) -> bytes:
+        pieces = []
+        while wanted > 0 and (piece := os.pread(self._descriptor, wanted, offset)):
+            pieces.append(piece)
+            offset += len(piece)
+            wanted -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _in_thread(self, work: Callable[[], _Answer]) -> _Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _kind(mode: int) -> str:
+    names = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return names.get(stat.S_IFMT(mode), "a special file")
+
+
+def _read_error(error: OSError, location: str) -> ObjectError:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return Gone(f"{location} is not there any more")
+        case errno.EACCES | errno.EPERM:
+            return Forbidden(f"{location} may not be read by this user", hint="change its permissions or the user")
+        case errno.ELOOP | errno.EXDEV:
+            return Forbidden(f"{location} is reached through a symbolic link that is not followed or leaves the root")
+        case errno.ENXIO:
+            return Invalid(f"{location} is a socket or a device without one, not a regular file")
+        case errno.ENAMETOOLONG | errno.EINVAL:
+            return Invalid(f"{location} is no path that this system can open: {error.strerror}")
+        case errno.EMFILE | errno.ENFILE:
+            return Transient(f"{location}: too many open files", hint="raise `ulimit -n` or lower transfer.concurrency")
+        case _:
+            return Transient(f"{location} could not be read: {error.strerror or error}")
