@@ -1,0 +1,196 @@
+"""What an S3 server's refusal means: status and error code -> one error of core. The only place that decides it."""
+
+import html
+import re
+from dataclasses import dataclass
+
+from migrator.core.errors import Archived, Conflict, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient
+from migrator.core.model import Side
+from migrator.core.secrets import mask_text
+
+_LONGEST_MESSAGE = 200
+
+READING = frozenset({"HEAD", "GET", "LIST", "LIST PARTS", "LIST UPLOADS", "VERSIONING"})
+"""Operations that change nothing: their failure is never ambiguous."""
+
+_PERMISSIONS = {
+    "PUT": "s3:PutObject",
+    "HEAD": "s3:GetObject on it and s3:ListBucket on the bucket (without ListBucket an absent key answers 403 too)",
+    "GET": "s3:GetObject",
+    "DELETE": "s3:DeleteObject",
+    "LIST": "s3:ListBucket",
+    "COPY": "s3:GetObject, s3:GetObjectTagging, s3:PutObject and s3:PutObjectTagging",
+    "CREATE UPLOAD": "s3:PutObject",
+    "PUT PART": "s3:PutObject",
+    "COMPLETE UPLOAD": "s3:PutObject",
+    "ABORT UPLOAD": "s3:AbortMultipartUpload",
+    "LIST PARTS": "s3:ListMultipartUploadParts",
+    "LIST UPLOADS": "s3:ListBucketMultipartUploads",
+    "VERSIONING": "s3:GetBucketVersioning",
+}
+
+_CREDENTIALS = (
+    "check the credentials: aws sts get-caller-identity; environment, profile and role are tried in this order"
+)
+_SETTING = "correct [destination]: storage_class, sse, kms_key_id, acl, tags and metadata are sent with every object"
+_SLOWER = "the run slows down by itself"
+_AGAIN = "tried again by itself"
+
+_FATAL = {
+    "NoSuchBucket": "create the bucket with `migrator setup`, or correct destination.bucket",
+    "InvalidBucketName": "correct destination.bucket",
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": "the secret key is not the one of this access key; " + _CREDENTIALS,
+    "ExpiredToken": "renew the session (for SSO: aws sso login) and run the same command again",
+    "InvalidToken": _CREDENTIALS,
+    "TokenRefreshRequired": _CREDENTIALS,
+    "NotSignedUp": _CREDENTIALS,
+    "AccountProblem": "the account is suspended or unpaid",
+    "AllAccessDisabled": "the account is suspended or unpaid",
+    "UserSuspended": "the account is suspended",
+    "QuotaExceeded": "the bucket or user quota of the server is used up: raise it",
+    "XMinioStorageFull": "the server's disks are full",
+    "InvalidStorageClass": _SETTING,
+    "AccessControlListNotSupported": "the bucket has ACLs switched off: remove destination.acl",
+    "InvalidEncryptionAlgorithmError": _SETTING,
+    "InvalidTag": _SETTING,
+    "MalformedACLError": _SETTING,
+    "KMS.DisabledException": _SETTING,
+    "KMS.NotFoundException": _SETTING,
+    "KMS.KMSInvalidStateException": _SETTING,
+}
+SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+"""The server refused because of our clock."""
+
+_REGION = frozenset(
+    {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException"}
+)
+DAMAGED = frozenset(
+    {
+        "BadDigest",
+        "InvalidDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "ContentSHA256Mismatch",
+        "ChecksumMismatch",
+        "IncompleteBody",
+        "RequestTimeout",
+    }
+)
+"""The body did not arrive whole: the server stored nothing."""
+
+_THROTTLED = frozenset(
+    {
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "Throttling",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "TooManyRequests",
+        "BandwidthLimitExceeded",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not what was asked for. `bucket_region` is where the server says that the bucket is."""
+
+    operation: str
+    bucket: str
+    key: str
+    status: int
+    code: str = ""
+    message: str = ""
+    retry_after: float | None = None
+    bucket_region: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.operation} {self.key or self.bucket}: {self.status}" + (f" {self.code}" if self.code else "")
+        text = mask_text(" ".join(self.message.split()))[:_LONGEST_MESSAGE].rstrip(".")
+        return f"{what}: {text}" if text else what
+
+
+def error_of(refusal: Refusal, region: str) -> ObjectError:
+    """The error of core that `refusal` is, when we signed for `region`."""
+    code, status = refusal.code, refusal.status
+    elsewhere = refusal.bucket_region and refusal.bucket_region != region
+    if code in _REGION or status in (301, 302, 307, 308) or (elsewhere and status in (400, 403)):
+        return _wrong_region(refusal, region)
+    if code in SKEWED:
+        return Fatal(
+            str(refusal), side=Side.DESTINATION, hint="this machine's clock is wrong: set it (ntp) and run again"
+        )
+    if code in _FATAL:
+        return Fatal(str(refusal), side=Side.DESTINATION, hint=_FATAL[code])
+    if status == 429 or code in _THROTTLED or (status == 503 and code != "ServiceUnavailable") or refusal.retry_after:
+        return Throttled(str(refusal), side=Side.DESTINATION, hint=_SLOWER, retry_after=refusal.retry_after)
+    if code in DAMAGED:
+        return Transient(str(refusal), side=Side.DESTINATION, hint="damaged on the way and refused; " + _AGAIN)
+    if status >= 500:
+        return _server_error(refusal)
+    return _refused_object(refusal)
+
+
+def _wrong_region(refusal: Refusal, region: str) -> ObjectError:
+    there = refusal.bucket_region
+    if there and there != region:
+        return Fatal(
+            f"bucket {refusal.bucket} is in region {there}, not in {region} ({refusal.status} {refusal.code})".replace(
+                " )", ")"
+            ),
+            side=Side.DESTINATION,
+            hint=f'set destination.region = "{there}"',
+        )
+    return Fatal(
+        f"{refusal}; the server sends requests for bucket {refusal.bucket} elsewhere",
+        side=Side.DESTINATION,
+        hint=f'correct destination.region (now "{region}") or destination.endpoint_url',
+    )
+
+
+def _server_error(refusal: Refusal) -> ObjectError:
+    if refusal.status == 507:
+        return Fatal(str(refusal), side=Side.DESTINATION, hint="the server has no room left: free some and run again")
+    if refusal.status == 501:
+        return Invalid(str(refusal), side=Side.DESTINATION, hint="the destination does not offer this")
+    ambiguous = refusal.operation not in READING
+    return Transient(str(refusal), side=Side.DESTINATION, hint=_AGAIN, ambiguous=ambiguous)
+
+
+def _refused_object(refusal: Refusal) -> ObjectError:
+    code, status, text = refusal.code, refusal.status, str(refusal)
+    if code == "InvalidObjectState":
+        return Archived(text, side=Side.DESTINATION, hint="restore it from its archive class first")
+    if status in (404, 410):
+        return Gone(text, side=Side.DESTINATION)
+    if status in (401, 403):
+        need = _PERMISSIONS.get(refusal.operation, "more rights")
+        return Forbidden(text, side=Side.DESTINATION, hint=f"the credentials need {need}")
+    if status == 412:
+        return Conflict(text, side=Side.DESTINATION, hint="something else stands there now")
+    if status == 409:
+        return Transient(text, side=Side.DESTINATION, hint="another request for this key is under way; " + _AGAIN)
+    if status == 408:
+        return Transient(text, side=Side.DESTINATION, hint=_AGAIN)
+    return Invalid(text, side=Side.DESTINATION)
+
+
+_TAGS = {name: re.compile(rf"<{name}>([^<]{{0,2000}})</{name}>") for name in ("Code", "Message", "Region")}
+
+
+def read_error(body: bytes) -> tuple[str, str, str]:
+    """(code, message, region) of an error document; empty where it has none.
+
+    Three plain elements are picked out by pattern: nothing is expanded, so a hostile document cannot do harm.
+    """
+    text = body.decode("utf-8", "replace")
+    found = [pattern.search(text) for pattern in _TAGS.values()]
+    code, message, region = (html.unescape(match[1]) if match else "" for match in found)
+    return code, message, region
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header that counts seconds; None for anything else."""
+    return float(value) if value and value.strip().isdecimal() else None

@@ -1,0 +1,269 @@
+"""The destination bucket: what each operation of the Store port is in S3. One call is one attempt."""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from migrator.clients import aws
+from migrator.clients.refusals import DAMAGED, read_error
+from migrator.clients.s3 import S3Client
+from migrator.clients.signing import encode_query
+from migrator.core.config import Destination, Transfer
+from migrator.core.errors import (
+    Changed,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    ObjectError,
+    PreflightError,
+    Transient,
+)
+from migrator.core.keys import key_problem
+from migrator.core.model import Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.stores.s3_headers import (
+    Constants,
+    bare,
+    checksum,
+    checksum_headers,
+    completed,
+    digest_headers,
+    guard_parameters,
+    md5,
+    part_query,
+    placed,
+    quoted,
+    required,
+    standing,
+)
+
+
+class S3Store:
+    """One bucket. ETags are without quotes everywhere in here and never taken for a hash."""
+
+    def __init__(self, access: aws.Access, client: S3Client, destination: Destination) -> None:
+        self.requests = access.requests
+        self.bucket = access.bucket
+        self._access = access
+        self._client = client
+        self._region = destination.region
+        self._constants = Constants(destination)
+
+    @classmethod
+    async def open(cls, destination: Destination, transfer: Transfer, *, bucket: str | None = None) -> "S3Store":
+        """Connects to `bucket` (default: the destination's). Raises PreflightError without usable credentials."""
+        access = await aws.connect(destination, transfer, bucket or destination.bucket)
+        return cls(access, S3Client(access, transfer), destination)
+
+    async def close(self) -> None:
+        """Gives connections back. Idempotent."""
+        await self._client.close()
+        await self._access.close()
+
+    async def check_bucket(self) -> None:
+        """Raises PreflightError unless the bucket exists, is in our region and lets us in."""
+        try:
+            answer = await self._client.send("HEAD BUCKET", "HEAD", "", {}, accept=(404,))
+        except Forbidden as error:
+            raise PreflightError(
+                f"bucket {self.bucket} is not open to these credentials (403)",
+                "it belongs to another account, or s3:ListBucket on it is missing",
+            ) from error
+        except ObjectError as error:
+            raise PreflightError(error.message, error.hint) from error
+        if answer.status == 404:
+            raise PreflightError(
+                f"bucket {self.bucket} does not exist", "create it with `migrator setup`, or correct destination.bucket"
+            )
+
+    def refuses(self, key: str) -> str | None:
+        """Why this destination cannot hold `key` byte for byte; None when it can."""
+        return key_problem(key)
+
+    async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
+        """Stores a whole object in one request; with Digest.READ_BACK it is read again afterwards."""
+        sha256 = upload.sha256 or hashlib.sha256(body).digest()
+        headers = self._constants.put_headers(upload, guards)
+        headers |= await digest_headers(body, sha256, guards.digest)
+        try:
+            answer = await self._client.send("PUT", "PUT", upload.key, headers, body=body, payload=sha256.hex())
+        except Conflict:
+            return Taken()
+        except Gone:
+            if guards.replace:
+                return Taken()  # what was to be replaced is no longer there
+            raise
+        if guards.digest is Digest.READ_BACK:
+            await self._read_back(upload.key, sha256)
+        return placed(answer.headers)
+
+    async def head(self, key: str) -> Standing | None:
+        """What stands under `key`; None only for a 404."""
+        answer = await self._client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"}, accept=(404,))
+        return None if answer.status == 404 else standing(answer.headers)
+
+    def read(self, key: str) -> AsyncIterator[bytes]:
+        """The object's bytes in pieces."""
+        return self._client.stream(key)
+
+    async def delete(self, key: str, version_id: str | None = None) -> None:
+        """Removes an object; an absent one is no error."""
+        query = encode_query({"versionId": version_id}) if version_id else ""
+        await self._client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,))
+
+    async def purge(self, key: str) -> None:
+        """Removes every version of an object of our own."""
+        await self.delete(key)
+        try:
+            answer = await self._call("LIST VERSIONS", "list_object_versions", key, Prefix=key)
+        except (Forbidden, Invalid):
+            return  # no versions to be told of: what could be removed is
+        for entry in (*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())):
+            if entry["Key"] == key:
+                await self.delete(key, entry["VersionId"])
+
+    async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
+        """The keys under `prefix`, 1,000 a request; botocore asks for them URL-encoded and decodes them."""
+        token: dict[str, str] = {}
+        while True:
+            page = await self._call("LIST", "list_objects_v2", prefix, Prefix=prefix, **token)
+            yield [entry["Key"] for entry in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def copy(self, key: str, target: str, etag: str) -> Placed:
+        """Server-side copy. Changed: the object no longer has `etag`."""
+        try:
+            answer = await self._call(
+                "COPY",
+                "copy_object",
+                key,
+                Key=target,
+                CopySource={"Bucket": self.bucket, "Key": key},
+                CopySourceIfMatch=quoted(etag),
+                # Both are the default; Ceph takes the second only beside the first.
+                MetadataDirective="COPY",
+                TaggingDirective="COPY",
+                **self._constants.copy_parameters,
+            )
+        except Conflict as error:
+            raise Changed(f"{key} is no longer what it was", side=Side.DESTINATION) from error
+        return Placed(bare(required(answer.get("CopyObjectResult", {}), "ETag", "COPY", key)), answer.get("VersionId"))
+
+    async def versioned(self) -> bool:
+        """Whether versioning is on; a server that has none is not versioned."""
+        try:
+            answer = await self._call("VERSIONING", "get_bucket_versioning")
+        except Invalid:
+            return False
+        return bool(answer.get("Status") == "Enabled")
+
+    async def begin(self, upload: Upload) -> str:
+        """Opens a multipart upload whose parts carry SHA-256 checksums."""
+        answer = await self._call(
+            "CREATE UPLOAD",
+            "create_multipart_upload",
+            upload.key,
+            Key=upload.key,
+            ChecksumAlgorithm="SHA256",
+            **self._constants.upload_parameters(upload),
+        )
+        return required(answer, "UploadId", "CREATE UPLOAD", upload.key)
+
+    async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
+        """Sends one part. Its SHA-256 always goes along: the upload was opened with it; MD5 comes on top."""
+        headers = checksum_headers(sha256) | await digest_headers(body, sha256, digest)
+        answer = await self._client.send(
+            "PUT PART", "PUT", key, headers, query=part_query(upload_id, number), body=body, payload=sha256.hex()
+        )
+        return Part(number, len(body), bare(answer.headers.get("etag", "")), sha256)
+
+    async def parts(self, key: str, upload_id: str) -> list[Part]:
+        """The parts that an open upload already holds."""
+        found: list[Part] = []
+        marker: dict[str, int] = {}
+        while True:
+            page = await self._call("LIST PARTS", "list_parts", key, Key=key, UploadId=upload_id, **marker)
+            found += [
+                Part(entry["PartNumber"], entry["Size"], bare(entry["ETag"]), checksum(entry.get("ChecksumSHA256")))
+                for entry in page.get("Parts", ())
+            ]
+            if not page.get("IsTruncated"):
+                return found
+            marker = {"PartNumberMarker": page["NextPartNumberMarker"]}
+
+    async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
+        """Makes the parts one object, as `guards` allow it."""
+        try:
+            answer = await self._call(
+                "COMPLETE UPLOAD",
+                "complete_multipart_upload",
+                upload.key,
+                Key=upload.key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [completed(part) for part in parts]},
+                **guard_parameters(guards),
+            )
+        except Conflict:
+            return Taken()
+        etag = required(answer, "ETag", "COMPLETE UPLOAD", upload.key)
+        return Placed(bare(etag), answer.get("VersionId"))
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Drops an open upload; an absent one is no error."""
+        with suppress(Gone):
+            await self._call("ABORT UPLOAD", "abort_multipart_upload", key, Key=key, UploadId=upload_id)
+
+    async def open_uploads(self, key: str) -> list[tuple[str, float]]:
+        """(upload id, start in seconds since the epoch) of every open upload for exactly this key."""
+        found: list[tuple[str, float]] = []
+        marker: dict[str, str] = {}
+        while True:
+            page = await self._call("LIST UPLOADS", "list_multipart_uploads", key, Prefix=key, **marker)
+            found += [
+                (entry["UploadId"], entry["Initiated"].timestamp())
+                for entry in page.get("Uploads", ())
+                if entry["Key"] == key
+            ]
+            if not page.get("IsTruncated"):
+                return found
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    async def checks(self, key: str, digest: Digest, upload_id: str | None = None) -> bool:
+        """Sends a canary whose digest of this kind is wrong; whether the server refused it."""
+        if digest is Digest.READ_BACK:
+            return False
+        body, right, wrong = b"canary", hashlib.sha256(b"canary").digest(), hashlib.sha256(b"other bytes").digest()
+        headers = {
+            Digest.SHA256: checksum_headers(wrong),
+            Digest.MD5: {"content-md5": md5(b"other bytes")},
+            Digest.SIGNED: {},
+        }[digest]
+        operation, query = ("PUT PART", part_query(upload_id, 1)) if upload_id else ("PUT", "")
+        payload = wrong if digest is Digest.SIGNED else right
+        answer = await self._client.send(
+            operation, "PUT", key, headers, query=query, body=body, payload=payload.hex(), accept=(400, 403)
+        )
+        if answer.status < 300:
+            return False
+        code, _, _ = read_error(answer.body)
+        if code in DAMAGED or (code == "SignatureDoesNotMatch" and digest is Digest.SIGNED):
+            return True
+        raise self._client.error(operation, key, answer)
+
+    async def _call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
+        return await self._access.call(operation, method, key, **parameters)
+
+    async def _read_back(self, key: str, sha256: bytes) -> None:
+        found = hashlib.sha256()
+        async for piece in self._client.stream(key):
+            found.update(piece)
+        if found.digest() != sha256:
+            raise Transient(
+                f"PUT {key}: it reads back as other bytes than were sent",
+                side=Side.DESTINATION,
+                hint="looked at and tried again by itself",
+                ambiguous=True,
+            )

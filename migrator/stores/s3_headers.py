@@ -1,0 +1,195 @@
+"""What an object carries into a bucket, and what a bucket says of one: values <-> S3's headers and fields."""
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from migrator.clients.signing import encode_query
+from migrator.core.config import Destination
+from migrator.core.errors import Invalid, Transient
+from migrator.core.model import MIB, SHA256, Digest, Guards, Part, Placed, Side, Standing, Upload
+
+METADATA_BYTES = 2048
+"""Most bytes of user metadata, names and values.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+"""
+
+_META = "x-amz-meta-"
+_METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+_PARAMETERS = {
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "SSEKMSKeyId",
+    "x-amz-acl": "ACL",
+    "cache-control": "CacheControl",
+    "content-disposition": "ContentDisposition",
+}
+_NOT_OF_A_COPY = frozenset({"CacheControl", "ContentDisposition"})
+"""A copy takes them from its source."""
+
+
+class Constants:
+    """What the configuration wants on every object, made once: as headers, and as botocore's parameters."""
+
+    def __init__(self, destination: Destination) -> None:
+        wanted = {
+            "x-amz-storage-class": destination.storage_class,
+            "x-amz-server-side-encryption": destination.sse,
+            "x-amz-server-side-encryption-aws-kms-key-id": destination.kms_key_id,
+            "x-amz-acl": destination.acl,
+            "cache-control": destination.cache_control,
+            "content-disposition": destination.content_disposition,
+        }
+        self.headers = {name: value for name, value in wanted.items() if value}
+        self.parameters = {_PARAMETERS[name]: value for name, value in self.headers.items()}
+        self.copy_parameters = {n: value for n, value in self.parameters.items() if n not in _NOT_OF_A_COPY}
+
+    def put_headers(self, upload: Upload, guards: Guards) -> dict[str, str]:
+        """All headers of a put but its digest."""
+        headers = {**self.headers, "content-type": _content_type(upload.content_type)}
+        for name, value in _metadata(upload.metadata).items():
+            headers[_META + name] = value
+        if upload.tags:
+            headers["x-amz-tagging"] = _tagging(upload.tags)
+        if guards.replace:
+            headers["if-match"] = quoted(guards.replace)
+        elif guards.absent:
+            headers["if-none-match"] = "*"
+        return headers
+
+    def upload_parameters(self, upload: Upload) -> dict[str, Any]:
+        """The parameters of a new multipart upload."""
+        return {
+            **self.parameters,
+            "ContentType": _content_type(upload.content_type),
+            "Metadata": _metadata(upload.metadata),
+            **({"Tagging": _tagging(upload.tags)} if upload.tags else {}),
+        }
+
+
+def guard_parameters(guards: Guards) -> dict[str, str]:
+    """The preconditions as botocore's parameters."""
+    if guards.replace:
+        return {"IfMatch": quoted(guards.replace)}
+    return {"IfNoneMatch": "*"} if guards.absent else {}
+
+
+async def digest_headers(body: bytes, sha256: bytes, digest: Digest) -> dict[str, str]:
+    """The headers by which the server checks `body`, besides the signed payload hash."""
+    if digest is Digest.SHA256:
+        return checksum_headers(sha256)
+    if digest is Digest.MD5:
+        return {"content-md5": md5(body) if len(body) <= MIB else await asyncio.to_thread(md5, body)}
+    return {}
+
+
+def checksum_headers(sha256: bytes) -> dict[str, str]:
+    """Ceph 20 checks the first only beside the second."""
+    return {"x-amz-checksum-sha256": _base64(sha256), "x-amz-sdk-checksum-algorithm": "SHA256"}
+
+
+def md5(body: bytes) -> str:
+    """The value of Content-MD5."""
+    return _base64(hashlib.md5(body, usedforsecurity=False).digest())
+
+
+def part_query(upload_id: str, number: int) -> str:
+    """The query that makes a put one of a part."""
+    return encode_query({"partNumber": str(number), "uploadId": upload_id})
+
+
+def completed(part: Part) -> dict[str, object]:
+    """A part as CompleteMultipartUpload names it."""
+    known: dict[str, object] = {"PartNumber": part.number, "ETag": quoted(part.etag)}
+    return known | {"ChecksumSHA256": _base64(part.sha256)} if part.sha256 else known
+
+
+def placed(headers: Mapping[str, str]) -> Placed:
+    """The answer to a put."""
+    return Placed(bare(headers.get("etag", "")), headers.get("x-amz-version-id"))
+
+
+def standing(headers: Mapping[str, str]) -> Standing:
+    """The answer to a HEAD."""
+    metadata = {n.lower()[len(_META) :]: value for n, value in headers.items() if n.lower().startswith(_META)}
+    return Standing(
+        size=int(headers.get("content-length", 0)),
+        etag=bare(headers.get("etag", "")),
+        version_id=headers.get("x-amz-version-id"),
+        content_type=headers.get("content-type", ""),
+        metadata=metadata,
+        sha256=checksum(headers.get("x-amz-checksum-sha256")) or _from_hex(metadata.get(SHA256, "")),
+    )
+
+
+def bare(etag: str) -> str:
+    """An ETag without its quotes, as it is kept everywhere in this house."""
+    return etag.strip('"')
+
+
+def quoted(etag: str) -> str:
+    """An ETag as it goes over the wire."""
+    return f'"{etag}"'
+
+
+def checksum(text: str | None) -> bytes | None:
+    """The SHA-256 of a base64 checksum; None for a composite one (`...-3`): a hash of hashes says nothing here."""
+    try:
+        digest = base64.b64decode(text or "", validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == hashlib.sha256().digest_size else None
+
+
+def required(answer: Mapping[str, Any], name: str, operation: str, key: str) -> str:
+    """A field without which an answer means nothing, whatever its status."""
+    value = answer.get(name)
+    if not value:
+        raise Transient(f"{operation} {key}: the answer has no {name}", side=Side.DESTINATION, ambiguous=True)
+    return str(value)
+
+
+def _from_hex(text: str) -> bytes | None:
+    return bytes.fromhex(text) if re.fullmatch("[0-9a-f]{64}", text) else None
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _tagging(tags: Mapping[str, str]) -> str:
+    return urlencode(tags, quote_via=quote)
+
+
+def _content_type(text: str) -> str:
+    """What a source claims may be anything; what cannot be a header value is not passed on."""
+    return text if text.isascii() and text.isprintable() and text.strip() else "application/octet-stream"
+
+
+def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """User metadata as header values: one that is not printable ASCII is percent-encoded as UTF-8, whole."""
+    encoded: dict[str, str] = {}
+    size = 0
+    for name, value in metadata.items():
+        if not _METADATA_NAME.fullmatch(name):
+            raise Invalid(
+                f"metadata name {name!r} cannot be sent", side=Side.DESTINATION, hint="use letters, digits, - and _"
+            )
+        plain = value.isascii() and value.isprintable() and value == value.strip()
+        text = value if plain else quote(value, safe=_PRINTABLE, errors="surrogatepass")
+        encoded[name.lower()] = text
+        size += len(name) + len(text)
+    if size > METADATA_BYTES:
+        raise Invalid(
+            f"the metadata has {size} bytes; S3 allows {METADATA_BYTES}",
+            side=Side.DESTINATION,
+            hint="shorten destination.metadata",
+        )
+    return encoded
