@@ -1,0 +1,64 @@
+# Every target makes the virtual environment it needs. PYTHON names the interpreter to make it from.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+.PHONY: demo test check format lint types layers docs coverage smoke conformance servers bench bench-ledger faults clean
+
+# The environment follows pyproject.toml: a changed dependency installs itself.
+$(VENV)/installed: pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+demo: $(VENV)/installed ## the main job on an embedded S3, on this machine only
+	@$(BIN)/migrator demo
+
+test: $(VENV)/installed ## the tests, in parallel
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+check: format lint types layers docs coverage ## everything that must hold before a commit
+
+format: $(VENV)/installed
+	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/installed
+	@$(BIN)/ruff check .
+
+types: $(VENV)/installed
+	@$(BIN)/mypy
+
+layers: $(VENV)/installed ## imports run one way
+	@$(BIN)/lint-imports
+
+docs: $(VENV)/installed ## the generated reference says what the code says
+	@$(BIN)/python -m docs.generate --check
+
+coverage: $(VENV)/installed ## the tests with line and branch coverage, at least 90 % of migrator/
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov=migrator --cov-branch --cov-report=term --cov-fail-under=90
+
+smoke: $(VENV)/installed ## the installed command, end to end, against a real server process
+	@$(BIN)/python -m pytest -q tests/smoke
+
+conformance: $(VENV)/installed ## the store's contract on every server that is here
+	@$(BIN)/python -m pytest -n 0 -ra tests/stores
+
+servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come with the environment
+	@tests/servers/install
+
+bench: $(VENV)/installed ## against s5cmd and rclone on the same server in the same run
+	@$(BIN)/python -m benchmarks.transfer
+	@$(BIN)/python -m benchmarks.startup
+
+bench-ledger: $(VENV)/installed ## the ledger at 10,000,000 items, the auction collection planned
+	@$(BIN)/python -m benchmarks.ledger
+
+faults: $(VENV)/installed ## every row of the fault table, 300 kills; FAULT_SEED replays one
+	@FAULT_KILLS=$${FAULT_KILLS:-300} $(BIN)/python -m pytest -n $(JOBS) -m faults tests/faults
+
+clean: ## everything that make made; ledgers in checkpoints/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
