@@ -35,7 +35,7 @@ from migrator.stores.s3_headers import (
     placed,
     quoted,
     required,
-    standing,
+    standing_of,
 )
 
 
@@ -101,7 +101,7 @@ class S3Store:
     async def head(self, key: str) -> Standing | None:
         """What stands under `key`; None only for a 404."""
         answer = await self._client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"}, accept=(404,))
-        return None if answer.status == 404 else standing(answer.headers)
+        return None if answer.status == 404 else standing_of(answer.headers)
 
     def read(self, key: str) -> AsyncIterator[bytes]:
         """The object's bytes in pieces."""
@@ -208,8 +208,11 @@ class S3Store:
             )
         except Conflict:
             return Taken()
-        etag = required(answer, "ETag", "COMPLETE UPLOAD", upload.key)
-        return Placed(bare(etag), answer.get("VersionId"))
+        etag = bare(required(answer, "ETag", "COMPLETE UPLOAD", upload.key))
+        if not etag:
+            standing = await self.head(upload.key)
+            etag = standing.etag if standing else ""
+        return Placed(etag, answer.get("VersionId"))
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Drops an open upload; an absent one is no error."""

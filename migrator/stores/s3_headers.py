@@ -116,7 +116,7 @@ def placed(headers: Mapping[str, str]) -> Placed:
     return Placed(bare(headers.get("etag", "")), headers.get("x-amz-version-id"))
 
 
-def standing(headers: Mapping[str, str]) -> Standing:
+def standing_of(headers: Mapping[str, str]) -> Standing:
     """The answer to a HEAD."""
     metadata = {n.lower()[len(_META) :]: value for n, value in headers.items() if n.lower().startswith(_META)}
     return Standing(
@@ -149,9 +149,9 @@ def checksum(text: str | None) -> bytes | None:
 
 
 def required(answer: Mapping[str, Any], name: str, operation: str, key: str) -> str:
-    """A field without which an answer means nothing, whatever its status."""
+    """A field without which an answer means nothing, whatever its status; it may be empty (Ceph 16 does that)."""
     value = answer.get(name)
-    if not value:
+    if value is None:
         raise Transient(f"{operation} {key}: the answer has no {name}", side=Side.DESTINATION, ambiguous=True)
     return str(value)
 

@@ -1,0 +1,40 @@
+"""What every test may ask for: real S3 servers on free ports, and an environment without anybody's own credentials."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import s3
+from tests.servers.s3 import S3Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_environment() -> Iterator[None]:
+    """The credentials of the test servers, and nothing of the machine's owner: no profile, no role, no proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("AWS_", "MIGRATOR_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
+        patch.setenv("AWS_ACCESS_KEY_ID", s3.ACCESS_KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", s3.SECRET_KEY)
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """A moto server; `.endpoint`, `.client()`, `.new_bucket()`."""
+    with s3.moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """`rclone serve s3`: checks signatures and Content-MD5, ignores preconditions."""
+    folder: Path = tmp_path_factory.mktemp("rclone")
+    with s3.rclone(folder) as server:
+        yield server

@@ -1,0 +1,135 @@
+"""S3 servers as processes of their own: moto, `rclone serve s3` and, where it is installed, Ceph RGW 16 and 20."""
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as BotoConfig
+
+ACCESS_KEY = "AKIAMIGRATORTEST0001"
+SECRET_KEY = "migratorTestSecret0123456789abcdefABCDEF"
+"""The same on every server, so that one environment fits them all."""
+
+REGION = "us-east-1"
+HERE = Path(__file__).parent
+_BIN = Path(sys.executable).parent
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """One server that answers: where it is."""
+
+    name: str
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> Any:
+        """A boto3 client: how the tests look at the server by a way of their own."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        )
+
+    def new_bucket(self) -> str:
+        """Creates an empty bucket of its own name and returns that."""
+        bucket = f"test-{secrets.token_hex(8)}"
+        self.client().create_bucket(Bucket=bucket)
+        return bucket
+
+
+class ServerMissing(Exception):
+    """The server is not installed here; says how to get it."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def moto() -> Iterator[S3Server]:
+    """moto's server, in memory."""
+    port = free_port()
+    with _process([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], port):
+        yield S3Server("moto", port)
+
+
+@contextmanager
+def rclone(folder: Path) -> Iterator[S3Server]:
+    """`rclone serve s3` over `folder`: its sub-folders are the buckets."""
+    port = free_port()
+    command = [str(_BIN / "rclone"), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
+    with _process([*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], port):
+        yield S3Server("rclone", port)
+
+
+@contextmanager
+def ceph(version: int) -> Iterator[S3Server]:
+    """Ceph RGW. One that is up already is used and left; else it is started and ended. Raises ServerMissing."""
+    script, port, binary, install = {
+        16: ("ceph-rgw.sh", 7480, shutil.which("radosgw"), "apt-get install radosgw ceph-mon ceph-osd ceph-common"),
+        20: ("ceph20.sh", 7470, _ceph20(), "tests/servers/ceph20.sh install"),
+    }[version]
+    if not binary or os.geteuid() != 0:
+        raise ServerMissing(f"Ceph {version} is not installed here, or this is not root: {install}")
+    path = str(HERE / script)
+    with (Path(tempfile.gettempdir()) / f"migrator-ceph{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        started = not _listens(port)
+        if started:
+            subprocess.run([path, "start"], check=True, timeout=_PATIENCE, stdout=subprocess.DEVNULL)
+    try:
+        yield S3Server(f"ceph{version}", port)
+    finally:
+        if started:
+            subprocess.run([path, "stop"], check=True, timeout=_PATIENCE)
+
+
+def _ceph20() -> str | None:
+    radosgw = Path(os.environ.get("ROOT", f"{os.environ.get('TMPDIR', '/var/tmp')}/migrator-ceph20"), "usr/bin/radosgw")
+    return str(radosgw) if radosgw.exists() else None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def _process(command: list[str], port: int) -> Iterator[None]:
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while not _listens(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    output.seek(0)
+                    raise RuntimeError(f"{command[0]} did not start: {output.read()[-2000:].decode(errors='replace')}")
+                time.sleep(0.02)  # a listening socket has no event to wait for from outside
+            yield
+        finally:
+            process.terminate()
+            process.wait(_PATIENCE)
