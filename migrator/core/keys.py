@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from migrator.core.model import RESERVED_PREFIX
+
 MAX_KEY_BYTES = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
@@ -126,6 +128,7 @@ class KeyMaker:
     def __init__(self, key: str, *, prefix: str = "", match: str = "", carry: Collection[str] = ()) -> None:
         self._template = compile_template(key)
         self._prefix = prefix
+        self._reserved = prefix + RESERVED_PREFIX
         self._match = re.compile(match) if match else None
         self._carry = tuple(dict.fromkeys(carry))
         wanted = {*self._template.names, *self._carry}
@@ -149,6 +152,8 @@ class KeyMaker:
         problem = key_problem(key)
         if problem:
             raise TemplateError(problem)
+        if key.startswith(self._reserved):
+            raise TemplateError(f"the key lies under {self._reserved}, which is kept for this tool's own objects")
         return key, carried
 
     def _values(

@@ -1,7 +1,7 @@
 """What must never be shown, and how to mask it: secret queries and user info of URLs."""
 
 import re
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit, urlunsplit
 
 MASK = "***"
 
@@ -16,7 +16,10 @@ def mask_url(url: str) -> str:
     """`url` without its user info and, where any parameter may be secret, without its query."""
     if "?" not in url and "@" not in url and "#" not in url:
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition('://')[0]}://{MASK}"
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{MASK}@{host}" if "@" in parts.netloc else host
     query = MASK if _is_secret(parts.query) else parts.query
@@ -24,14 +27,14 @@ def mask_url(url: str) -> str:
 
 
 def _is_secret(query: str) -> bool:
-    pairs = parse_qsl(query, keep_blank_values=True)
+    # The whole text is searched: some servers part parameters by `;`, which parse_qsl leaves within a value.
+    telling = _TELLING.search(unquote_plus(query)) is not None
     # A bare `?abc...` has no name to judge by: parse_qsl gives it as a name without value.
-    return bool(query) and (
-        not pairs or any(_TELLING.search(name) or len(value or name) > _LONGEST_PLAIN for name, value in pairs)
-    )
+    return telling or any(len(value or name) > _LONGEST_PLAIN for name, value in parse_qsl(query, True))
 
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+# A quote ends a URL in a text, but not its query: it is legal there, and what follows it may be the secret.
+_URL = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s'"<>?#]+(?:[?#][^\s"<>]*)?""")
 
 
 def mask_text(text: str) -> str:
