@@ -64,8 +64,15 @@ def in_itself(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Compl
         if _every_key_is_its_location(config.destination, source, lambda place: resolve(folder / place), root):
             yield Complaint(path, f"every file of {root} already stands at its own key; nothing would move", reads)
         elif source.type == "directory" and landing.is_relative_to(root):
-            text = f"the scan of {root} would find what is written to {landing}; choose a destination outside of it"
-            yield Complaint(path, text, reads)
+            inside = landing.relative_to(root).as_posix()
+            if not _leaves_out(source.exclude, inside):
+                advice = "choose another destination" if inside == "." else f'add "/{inside}/**" to exclude'
+                text = f"the scan of {root} would find what is written to {landing}; {advice}"
+                yield Complaint(path, text, (*reads, ("sources", number, "exclude")))
+
+
+def _leaves_out(exclude: Collection[str], folder: str) -> bool:
+    return any(pattern.removeprefix("/").removesuffix("/**").removesuffix("/") == folder for pattern in exclude)
 
 
 def _fixed_part(prefix: str, key: str) -> str:
@@ -170,10 +177,15 @@ def _template_names(at: KeyPath, source: SourceConfig) -> Iterator[Complaint]:
 
 def _later_names(config: Config) -> Iterator[Complaint]:
     for section in ("metadata", "tags"):
-        for name, text in getattr(config.destination, section).items():
+        for key, text in getattr(config.destination, section).items():
+            path: KeyPath = ("destination", section, key)
+            names = compile_template(text).names
+            if "url" in names and not config.destination.public_url:
+                needed: KeyPath = ("destination", "public_url")
+                yield Complaint(path, "found {url}, which has no value without public_url beside it", (needed,))
             for number, source in enumerate(config.sources):
                 known = (*STORED_NAMES, *_known_names(source))
-                wrong = "" if _open(source) else _strangers(compile_template(text).names, known)
-                reads = tuple(("sources", number, key) for key in ("match", "format", "files"))
+                wrong = "" if _open(source) else _strangers(names, known)
                 if wrong:
-                    yield Complaint(("destination", section, name), f'for source "{source.name}" {wrong}', reads)
+                    reads = tuple(("sources", number, read) for read in ("match", "format", "files"))
+                    yield Complaint(path, f'for source "{source.name}" {wrong}', reads)

@@ -107,7 +107,11 @@ class SourceBase(Section):
         default="fail",
         description="What to do with a path that `match` is not found in: a problem in the plan, or nothing.",
     )
-    include: Globs = Field(default=(), description="Globs over `{path}`; empty: everything.")
+    include: Globs = Field(
+        default=(),
+        description="Globs over `{path}`; empty: everything. `*` stays within a name, `**` spans folders, a pattern "
+        "without a slash matches at any depth, and a folder stands for all below it.",
+    )
     exclude: Globs = Field(default=(), description="Globs over `{path}` of what stays where it is; beats `include`.")
     min_size: OptionalSize = Field(default=None, description="Smaller objects fail as `invalid`; empty: no bound.")
     max_size: OptionalSize = Field(default=None, description="Larger objects fail as `invalid`; empty: no bound.")

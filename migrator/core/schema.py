@@ -1,6 +1,8 @@
 """What the models say of each key: for error messages, environment variables, the reference and `migrator init`."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
@@ -8,7 +10,7 @@ from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from migrator.core.config import Config, Destination, DirectorySource, ManifestSource, Section, Transfer
-from migrator.core.values import Form
+from migrator.core.values import DURATION, SIZE, Form, duration_text, size_text
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: `("sources", 0, "root")`."""
@@ -96,6 +98,21 @@ def _form_of_type(kind: object, field: FieldInfo) -> Form:
 def choices(field: FieldInfo) -> tuple[str, ...]:
     """What a field of a few fixed texts may be, without the empty one; nothing for other fields."""
     return tuple(option for option in get_args(field.annotation) if option and isinstance(option, str))
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default of a field as the file would have it; empty for a key that must be given."""
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    form = form_of(field)
+    if value is None:
+        return '""'
+    if form is SIZE:
+        return f'"{size_text(value)}"'
+    if form is DURATION:
+        return f'"{duration_text(value)}"'
+    return "{}" if value == {} else json.dumps(str(value) if isinstance(value, Path) else value)
 
 
 def _number(field: FieldInfo, word: str) -> str:

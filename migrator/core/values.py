@@ -55,6 +55,17 @@ def parse_duration(value: object) -> float:
     return sum(float(number) * DURATION_UNITS[unit] for number, unit in found)
 
 
+def size_text(size: int) -> str:
+    """A size as the file has it, in the largest unit that leaves a whole number."""
+    whole = [unit for unit, factor in SIZE_UNITS.items() if unit.endswith("iB") and size and size % factor == 0]
+    return f"{size // SIZE_UNITS[whole[-1]]}{whole[-1]}" if whole else f"{size}B"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as the file has it."""
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+
+
 def _optional_size(value: object) -> int | None:
     return None if value in ("", None) else parse_size(value)
 
@@ -171,6 +182,10 @@ def _path_text(value: object) -> object:
     return value
 
 
+def _optional_path_text(value: object) -> object:
+    return None if value == "" else _path_text(value)
+
+
 def _filled(text: str) -> str:
     if not text:
         raise ValueError("expected some text")
@@ -226,7 +241,9 @@ OptionalName = Annotated[
 ]
 
 FolderPath = Annotated[Path, Field(strict=False), BeforeValidator(_path_text), Form("path", "a path")]
-OptionalFolderPath = Annotated[Path | None, Field(strict=False), BeforeValidator(_path_text), Form("path", "a path")]
+OptionalFolderPath = Annotated[
+    Path | None, Field(strict=False), BeforeValidator(_optional_path_text), Form("path", "a path")
+]
 
 # TOML has lists where the values here are tuples, which a strict field would refuse.
 Texts = Annotated[

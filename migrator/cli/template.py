@@ -1,0 +1,72 @@
+"""The commented migrator.toml that `migrator init` writes: every key of the models, with its help and its default."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from migrator.core.config import Destination, Section, Transfer
+from migrator.core.schema import SOURCES, choices, default_text, form_of
+
+KINDS = tuple(SOURCES)
+
+_HEAD = """\
+# A migration of `migrator`. Check it with `migrator plan`, start it with `migrator migrate`; a run that was stopped
+# goes on where it was.
+#
+# Keys behind a `#` stand at their defaults. Each can be given by the environment too: MIGRATOR_DESTINATION__BUCKET.
+# Credentials come from the usual AWS places (environment, profile, SSO, instance role), never from this file.
+"""
+
+_EXAMPLES: Mapping[str, Mapping[str, object]] = {
+    "destination": {"bucket": "my-bucket"},
+    "directory": {"type": "directory", "root": "data", "key": "{path}"},
+    "manifest": {
+        "type": "manifest",
+        "files": "data/**/*.json",
+        "fields": ["image_url"],
+        "key": "{path}",
+    },
+    "transfer": {},
+}
+"""The values that a file needs; the operator changes them first."""
+
+_WIDTH = 116
+
+
+def template(kind: str, name: str = "my-migration") -> str:
+    """The text of a migrator.toml with one source of type `kind`; it loads as it stands."""
+    lines = [
+        *_HEAD.splitlines(),
+        "",
+        "# Names the migration and its ledger.",
+        f"name = {json.dumps(name)}",
+        "",
+        "# Folder of the ledger and the log; on a disk of this machine.",
+        '# checkpoint_dir = "checkpoints"',
+        "",
+        "[destination]",
+        *_keys(Destination, _EXAMPLES["destination"]),
+        "",
+        "# One such table for each source.",
+        "[[sources]]",
+        *_keys(SOURCES[kind], _EXAMPLES[kind]),
+        "",
+        "[transfer]",
+        *_keys(Transfer, _EXAMPLES["transfer"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(model: type[Section], given: Mapping[str, object]) -> Iterator[str]:
+    """The lines of one table: what must be changed first, then the defaults, each below its help."""
+    for name in (*given, *(name for name in model.model_fields if name not in given)):
+        field = model.model_fields[name]
+        options = f" Expects {form_of(field).expected}." if len(choices(field)) > 1 else ""
+        help_text = f"{field.description}{options}"
+        if name != "type":
+            yield ""
+            yield from textwrap.wrap(help_text, _WIDTH, initial_indent="# ", subsequent_indent="# ")
+        if name in given:
+            yield f"{name} = {json.dumps(given[name])}"
+        else:
+            yield f"# {name} = {default_text(field)}"
