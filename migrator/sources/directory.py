@@ -1,0 +1,145 @@
+"""The source `directory`: every regular file below a root. Sizes and fingerprints come from the listing's own stat.
+
+Symbolic links are problems by name unless `follow_symlinks`; then they are followed while they stay below the root.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+
+from migrator.core.config import DirectorySource
+from migrator.core.content import file_fingerprint
+from migrator.core.errors import PreflightError
+from migrator.core.files import file_location
+from migrator.core.keys import KeyMaker, NoMatch, TemplateError
+from migrator.core.model import Fault, Item, Page, Problem
+from migrator.sources.globs import Selection
+from migrator.sources.page import PageBuilder, Result, shown
+from migrator.sources.walk import Folder, Position, Walk, link_refusal, os_problem
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+").fullmatch
+"""Names that a location holds as they are."""
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class DirectoryScan:
+    """Lists the files of a `directory` source; `carry` names the values that later templates want."""
+
+    def __init__(self, config: DirectorySource, *, prefix: str, carry: Collection[str]) -> None:
+        self.name = config.name
+        self._config = config
+        self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
+        self._selection = Selection(config.include, config.exclude)
+        self._largest = float("inf") if config.max_size is None else config.max_size
+        self._smallest = max(config.min_size or 0, 1 if config.expect == "image" else 0)
+
+    @property
+    def root_path(self) -> str:
+        """The root with every symbolic link resolved: what tells whether a destination is the same place."""
+        return os.path.realpath(self._config.root)
+
+    def scan(self, cursor: str | None) -> Iterator[Page]:
+        """Every file after `cursor`: a folder's files by name, then its folders by name (see `walk`)."""
+        root = self.root_path
+        _require_folder(root, str(self._config.root))
+        start = Position(*json.loads(cursor)) if cursor else None
+        position = start or Position("", None)
+        walk = Walk(root, self._selection.enters, follow=self._config.follow_symlinks, inside=root)
+        page = PageBuilder()
+        for found in walk.folders(start):
+            if not isinstance(found, Folder):
+                page.add(found)
+                if page.due:
+                    yield page.take(_cursor(position))
+                continue
+            position = found.position(None)
+            for name, result in self._results(found, root):
+                page.add(result)
+                position = found.position(name)
+                if page.due:
+                    yield page.take(_cursor(position))
+        if not page.empty or cursor is None:
+            yield page.take(_cursor(position))
+
+    def _results(self, folder: Folder, root: str) -> Iterator[tuple[str, Result]]:
+        below = folder.relative + "/" if folder.relative else ""
+        location = file_location(os.path.join(folder.path, ""))
+        selects = None if self._selection.everything else self._selection.takes
+        for entry in folder.files:
+            name = entry.name
+            path = below + name
+            if selects and not selects(path):
+                yield name, None
+                continue
+            try:
+                yield name, self._result(entry, path, location, root)
+            except OSError as error:
+                yield name, os_problem(entry.path, error, "this file is left out")
+
+    def _result(self, entry: os.DirEntry[str], path: str, folder_location: str, root: str) -> Result:
+        if entry.is_symlink():
+            refusal = link_refusal(entry.path, root) if self._config.follow_symlinks else _NOT_FOLLOWED
+            if refusal:
+                return _problem(entry.path, refusal, Fault.FORBIDDEN if self._config.follow_symlinks else Fault.INVALID)
+            status = entry.stat()
+        else:
+            status = entry.stat(follow_symlinks=False)
+        trouble = self._trouble(entry, status)
+        if trouble:
+            return _problem(entry.path, *trouble)
+        try:
+            key, carried = self._keys.make(path)
+        except NoMatch as error:
+            return None if self._config.on_no_match == "skip" else _problem(entry.path, str(error))
+        except TemplateError as error:
+            return _problem(entry.path, str(error))
+        name = entry.name
+        location = folder_location + name if _PLAIN_NAME(name) else file_location(entry.path)
+        return Item(location, key, status.st_size, file_fingerprint(status), carried)
+
+    def _trouble(self, entry: os.DirEntry[str], status: os.stat_result) -> tuple[str, Fault] | None:
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((kind for matches, kind in _KINDS if matches(mode)), "no regular file")
+            return f"{kind}: only regular files are moved", Fault.INVALID
+        if not mode & stat.S_IROTH and not os.access(entry.path, os.R_OK):
+            return "may not be read by this user: grant read access and scan again", Fault.FORBIDDEN
+        if not self._smallest <= status.st_size <= self._largest:
+            if status.st_size == 0 and self._config.expect == "image":
+                return "an empty file where an image is expected", Fault.INVALID
+            bound = "min_size" if status.st_size < self._smallest else "max_size"
+            limit = self._smallest if bound == "min_size" else self._largest
+            return f"{status.st_size} bytes, where {bound} is {limit}", Fault.INVALID
+        return None
+
+
+_NOT_FOLLOWED = "a symbolic link: set follow_symlinks = true to move what it leads to, or exclude it"
+
+
+def _require_folder(root: str, given: str) -> None:
+    try:
+        os.scandir(root).close()
+    except FileNotFoundError:
+        raise PreflightError(f"the root {given} does not exist", "correct `root`, or mount what it lies on") from None
+    except NotADirectoryError:
+        raise PreflightError(f"the root {given} is not a directory", "give the directory that holds the file") from None
+    except OSError as error:
+        raise PreflightError(
+            f"the root {given} cannot be listed: {error.strerror}", "grant read access to it"
+        ) from None
+
+
+def _problem(path: str, message: str, fault: Fault = Fault.INVALID) -> Problem:
+    return Problem(shown(path), "", fault, message)
+
+
+def _cursor(position: Position) -> str:
+    return json.dumps([position.folder, position.after])

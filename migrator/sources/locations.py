@@ -1,0 +1,198 @@
+"""From a text in a manifest to an item: which locations are allowed, how they are written, and their keys."""
+
+import os
+import posixpath
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin, urlsplit
+
+from migrator.core.addresses import literal_address, refused_address
+from migrator.core.config import ManifestSource
+from migrator.core.files import file_location, file_path
+from migrator.core.keys import PATH_NAMES, KeyMaker, NoMatch, compile_template, location_path
+from migrator.core.model import Fault, Item
+from migrator.core.secrets import mask_url
+from migrator.sources.globs import Selection
+
+_PLAIN_URL = re.compile(r"https?://([a-z0-9][a-z0-9.-]*)/([A-Za-z0-9._~!$&'()*+,;=:@/-]*)").fullmatch
+"""URLs that are written as they should be and hold nothing to mask; nearly all of them."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
+_USER = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(?:%25[a-z0-9._~-]+)?\]")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PATH_SAFE = "/%!$&'()*+,;=:@~"
+_QUERY_SAFE = _PATH_SAFE + "?"
+_REMEMBERED_HOSTS = 10_000
+
+
+class Refused(ValueError):
+    """Why a text is no location that may be moved; holds no secret."""
+
+    def __init__(self, message: str, fault: Fault = Fault.INVALID) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A location that is allowed: `path` is percent-decoded, without a leading slash."""
+
+    location: str
+    host: str
+    path: str
+    signed: str | None = None
+
+
+class Locator:
+    """Makes the items of one `manifest` source."""
+
+    def __init__(self, config: ManifestSource, *, prefix: str, carry: Collection[str]) -> None:
+        self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
+        self._selection = (
+            None if not config.include and not config.exclude else Selection(config.include, config.exclude)
+        )
+        self._skips_others = config.on_no_match == "skip"
+        self._allow_private = config.allow_private
+        self._base_url = config.base_url
+        self._root = os.path.realpath(config.root) if config.root is not None else None
+        self._hosts: dict[str, Refused | None] = {}
+        groups = re.compile(config.match).groupindex if config.match else {}
+        used = {*compile_template(config.key).names, *carry}
+        self.field_names = frozenset(used - {*PATH_NAMES, *groups})
+        """Names of the manifest's own values that a template uses."""
+
+    def item(self, text: str, fields: Mapping[str, str | None] | None) -> Item | None:
+        """The item at the location `text`; None when the source's rules leave it out.
+
+        Raises Refused, or the ValueError of a template that has no key for it.
+        """
+        plain = _PLAIN_URL(text)
+        if plain:
+            host, path = plain.groups()
+            self._check_host(host)
+            location, signed = text, None
+            if path[:1] == "/":
+                path = path.lstrip("/")
+        else:
+            place = self._place(text)
+            location, host, path, signed = place.location, place.host, place.path, place.signed
+        if self._selection and not self._selection.takes(path):
+            return None
+        try:
+            key, carried = self._keys.make(path, host=host, fields=fields)
+        except NoMatch:
+            if self._skips_others:
+                return None
+            raise
+        return Item(location, key, None, None, carried, signed)
+
+    def _place(self, text: str) -> _Place:
+        text = text.strip(" \t\r\n")
+        if not text:
+            raise Refused("the location is empty")
+        if _CONTROL.search(text):
+            raise Refused("the location holds a control character or half a surrogate pair")
+        scheme = _SCHEME.match(text)
+        if scheme:
+            return self._with_scheme(text, scheme[1].lower())
+        if self._base_url:
+            return self._url(urljoin(self._base_url, _quoted(text)))
+        if self._root is not None:
+            return self._local(text)
+        if text.startswith("//"):
+            raise Refused(f"{mask_url(text)} names no scheme: set base_url to complete it")
+        raise Refused(f"{mask_url(text)} is relative: set base_url (for a URL) or root (for a local file)")
+
+    def _with_scheme(self, text: str, scheme: str) -> _Place:
+        if scheme in ("http", "https"):
+            return self._url(_quoted(text))
+        if scheme == "s3":
+            raise Refused("s3:// locations are not available yet in a manifest")
+        if scheme == "file" and self._root is not None:
+            return self._local(_local_path(text))
+        raise Refused(f"the scheme {scheme}: is not allowed in a manifest, only http and https")
+
+    def _url(self, url: str) -> _Place:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            hostname = parts.hostname or ""
+        except ValueError:
+            raise Refused("the URL's host or port cannot be read") from None
+        if parts.scheme not in ("http", "https"):
+            raise Refused(f"the scheme {parts.scheme}: is not allowed in a manifest, only http and https")
+        if not hostname:
+            raise Refused("the URL names no host")
+        user, at, written = parts.netloc.rpartition("@")
+        if not _USER.fullmatch(user):
+            raise Refused("the URL's user info holds characters that must be percent-encoded")
+        host = _ascii_host(written, hostname)
+        self._check_host(host)
+        netloc = f"{user}{at}{host}" + (f":{port}" if port is not None else "")
+        whole = parts._replace(netloc=netloc, fragment="").geturl()
+        location = mask_url(whole)
+        return _Place(location, host, location_path(whole), None if location == whole else whole)
+
+    def _local(self, text: str) -> _Place:
+        root = self._root or ""
+        path = posixpath.normpath(posixpath.join(root, text))
+        below = root.rstrip("/") + "/"
+        if not path.startswith(below):
+            raise Refused(f"{text!r} leads out of root", Fault.FORBIDDEN)
+        return _Place(file_location(path), "", path[len(below) :])
+
+    def _check_host(self, host: str) -> None:
+        try:
+            refusal = self._hosts[host]
+        except KeyError:
+            if len(self._hosts) >= _REMEMBERED_HOSTS:
+                self._hosts.clear()
+            refusal = self._hosts[host] = self._host_refusal(host)
+        if refusal is not None:
+            raise Refused(str(refusal), refusal.fault)
+
+    def _host_refusal(self, host: str) -> Refused | None:
+        if not _HOST.fullmatch(host):
+            return Refused(f"{host!r} is no host name")
+        address = None if self._allow_private else literal_address(host)
+        reason = refused_address(address) if address is not None else None
+        if reason is None:
+            return None
+        return Refused(
+            f"{host} is a {reason} address: refused, unless the source says allow_private = true", Fault.FORBIDDEN
+        )
+
+
+def _ascii_host(written: str, hostname: str) -> str:
+    """The host in ASCII and lower case, IPv6 in brackets."""
+    if written.startswith("["):
+        return f"[{hostname}]"
+    if hostname.isascii():
+        return hostname
+    try:
+        return hostname.encode("idna").decode()
+    except UnicodeError:
+        raise Refused(f"{hostname!r} is no host name") from None
+
+
+def _local_path(location: str) -> str:
+    try:
+        return file_path(location)
+    except ValueError:
+        raise Refused("the file: location names a host or no path: write file:///path") from None
+
+
+def _quoted(url: str) -> str:
+    """`url` without its fragment, with everything quoted that must be; escapes stay as they are, the host too."""
+    head, tail = url.partition("#")[0], ""
+    found = _AUTHORITY.match(head)
+    if found:
+        head, tail = found[0], head[found.end() :]
+    else:
+        head, tail = "", head
+    path, mark, query = _LONE_PERCENT.sub("%25", tail).partition("?")
+    return head + quote(path, _PATH_SAFE) + mark + quote(query, _QUERY_SAFE)
