@@ -5,6 +5,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import formatdate
 
@@ -50,6 +51,16 @@ def cut_answer(size: int) -> Action:
 
     async def action(request: Request, forward: Forward) -> Answer:
         raise Cut(await forward(request), size)
+
+    return action
+
+
+def cut_chunks(size: int) -> Action:
+    """The answer's body comes in chunks, of whose bytes the line ends after `size`."""
+
+    async def action(request: Request, forward: Forward) -> Answer:
+        page = await forward(request)
+        raise Cut(replace(page, chunked=True), size)
 
     return action
 

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,24 +11,21 @@ from tests.faults import servers
 from tests.faults.checker import Bucket
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
-
-BucketMaker = Callable[..., Bucket]
+from tests.servers.s3 import S3Server
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[Server]:
-    """A moto server."""
-    with servers.moto() as server:
-        yield server
+def moto(moto_server: S3Server) -> Server:
+    """moto: preconditions, multipart and versions, but it checks neither digests nor signatures."""
+    return Server("moto", moto_server.port, has_versions=True)
 
 
 @pytest.fixture(scope="session")
-def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An `rclone serve s3`."""
-    with servers.rclone(tmp_path_factory.mktemp("rclone")) as server:
-        yield server
+def rclone(rclone_server: S3Server) -> Server:
+    """rclone: ignores preconditions, checks only Content-MD5, has no versions."""
+    return Server("rclone", rclone_server.port, has_versions=False)
 
 
 @pytest.fixture(scope="session")

@@ -74,26 +74,37 @@ class Migration:
         self.config.write_text(text)
 
     def start(
-        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Starts `migrator ARGUMENTS -c CONFIG` in a process group of its own, under the command `before`."""
         command = [*before, sys.executable, "-m", "migrator", *(arguments or ("migrate",)), "-c", str(self.config)]
-        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             errors="replace",
             start_new_session=True,
-            **{**pipes, **options},
         )
 
     def run(
-        self, *arguments: str, before: Sequence[str] = (), environment: Mapping[str, str] | None = None, **options: Any
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> Finished:
         """Runs it to its end. Raises TimeoutExpired when it hangs."""
-        return finish(self.start(*arguments, before=before, environment=environment, **options))
+        return finish(self.start(*arguments, before=before, environment=environment, stdout=stdout, stderr=stderr))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the ledger says."""

@@ -1,17 +1,15 @@
-"""The real S3 servers that the fault tests run against, each a process of its own on a free port of 127.0.0.1."""
+"""Buckets on real S3 servers, and a Ceph RGW 20 of the fault tests' own, which nobody else stops or fills."""
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.checker import ACCESS_KEY, SECRET_KEY, Bucket, s3_client
+from tests.servers.s3 import free_port
 
 CEPH20 = Path(os.environ.get("ROOT", "/var/tmp/migrator-ceph20"))
 CEPH_SCRIPT = Path(__file__).parents[1] / "servers" / "ceph-rgw.sh"
@@ -43,54 +41,6 @@ class Server:
         if versioned:
             s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return Bucket(self.endpoint, name, versioned)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def moto() -> Iterator[Server]:
-    """moto: preconditions, multipart and versions, but it checks neither digests nor signatures."""
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p"]
-    with _process(command, name="moto", has_versions=True) as server:
-        yield server
-
-
-@contextmanager
-def rclone(folder: Path) -> Iterator[Server]:
-    """rclone: ignores preconditions, checks only Content-MD5, has no versions."""
-    program = Path(sys.executable).parent / "rclone"
-    command = [str(program), "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull]
-    with _process([*command, str(folder), "--addr"], name="rclone", has_versions=False, host="127.0.0.1:") as server:
-        yield server
-
-
-@contextmanager
-def _process(command: list[str], *, name: str, has_versions: bool, host: str = "") -> Iterator[Server]:
-    port = free_port()
-    output = subprocess.DEVNULL
-    process = subprocess.Popen([*command, f"{host}{port}"], stdout=output, stderr=output, start_new_session=True)
-    try:
-        _await_port(port, process)
-        yield Server(name, port, has_versions)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} does not listen on port {port}")
 
 
 def ceph_missing() -> str | None:

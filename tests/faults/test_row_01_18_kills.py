@@ -1,0 +1,118 @@
+"""Rows 1 and 18: SIGKILL at any moment, any number of times, and the uploads that it orphans."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults import actions
+from tests.faults.checker import Bucket
+from tests.faults.harness import Migration, kill, lots_source, tree_source
+from tests.faults.kills import fault_kills, fault_seed, run_killed
+from tests.faults.proxy import Proxy, Rule
+from tests.faults.servers import Server
+from tests.faults.world import MIB, World, build_world, write_tree
+
+pytestmark = pytest.mark.faults
+
+PART = "partNumber="
+
+
+def migration_of(world: World, folder: Path, bucket: Bucket, proxy: Proxy) -> Migration:
+    """The whole world as one migration through `proxy`."""
+    sources = [tree_source(world.tree, name="tree"), lots_source(world.lots, name="lots")]
+    return Migration(folder, bucket, endpoint=proxy.url, sources=sources)
+
+
+def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int) -> None:
+    """World after world, each killed until it is done, until `kills` kills are done."""
+    draw = random.Random(seed)
+    number = 0
+    while kills > 0:
+        number += 1
+        place = folder / f"world{number}"
+        world = build_world(place, draw.randrange(2**32))
+        bucket = server.make_bucket(
+            f"kills-{seed}-{number}-{folder.name[-20:].replace('_', '-').lower()}", versioned=True
+        )
+        with Proxy(server.address) as proxy, Proxy(world.pages) as origin:
+            world.write_lots(origin.url)
+            migration = migration_of(world, place, bucket, proxy)
+            kills -= run_killed(migration, proxy, draw, min(kills, 12), requests=2 * len(world.expected))
+            differences = migration.check(world.expected)
+            assert differences == [], f"FAULT_SEED={seed}, world {number}: {differences}"
+            seen = len(proxy.seen)
+            again = migration.run()
+            assert again.status == 0, again.words
+            writes = [s for s in proxy.seen[seen:] if s.method in ("PUT", "POST") and "_migrator/" not in s.target]
+            assert writes == [], "a finished migration moves nothing"
+
+
+@pytest.mark.timeout(300)
+def test_row_01_killed_and_run_again_leaves_the_model(server: Server, folder: Path) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    kill_over_whole_runs(folder, server, seed, fault_kills(12))
+
+
+SHARDS = [("moto", 40)] * 4 + [("rclone", 40)] * 3 + [("ceph20", 40)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("server", "kills", "shard"),
+    [pytest.param(name, kills, i, id=f"{name}-{i}") for i, (name, kills) in enumerate(SHARDS)],
+    indirect=["server"],
+)
+def test_row_01_killed_hundreds_of_times(server: Server, folder: Path, kills: int, shard: int) -> None:
+    seed = fault_seed() + shard
+    print(f"FAULT_SEED={seed - shard}")
+    kill_over_whole_runs(folder, server, seed, fault_kills(kills))
+
+
+def killed_in_the_middle_of_an_upload(folder: Path, bucket: Bucket, proxy: Proxy) -> tuple[Migration, dict[str, bytes]]:
+    """A migration of one large object, killed when the destination holds two of its parts."""
+    contents = write_tree(folder / "tree", {"recording.bin": random.Random(18).randbytes(40 * MIB)})
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    proxy.rules += [
+        # Nothing after the second part arrives before the kill.
+        Rule(actions.delay(60), method="PUT", target=f"recording.*{PART}[345]", times=None),
+        Rule(actions.delay(60), method="POST", target="recording.*uploadId=", times=None),
+    ]
+    process = migration.start()
+    proxy.wait("PUT", f"recording.*{PART}[12]", number=2)
+    kill(process)
+    proxy.rules.clear()
+    assert len(bucket.client().list_multipart_uploads(Bucket=bucket.name).get("Uploads", [])) == 1
+    return migration, contents
+
+
+@pytest.mark.parametrize("server", ["moto", pytest.param("ceph20", marks=pytest.mark.slow)], indirect=True)
+def test_row_18_an_orphaned_upload_is_continued(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    migration, contents = killed_in_the_middle_of_an_upload(folder, bucket, proxy)
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []
+
+
+def test_row_18_an_orphaned_upload_whose_source_is_gone_is_aborted(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    migration, _ = killed_in_the_middle_of_an_upload(folder, bucket, proxy)
+    (folder / "tree" / "recording.bin").unlink()
+    finished = migration.run()
+    assert finished.status == 1, finished.words
+    assert migration.check({}, failed={"recording.bin": "gone"}) == []
+
+
+def test_row_18_an_orphaned_upload_whose_source_has_changed_is_not_mixed(
+    folder: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    migration, _ = killed_in_the_middle_of_an_upload(folder, bucket, proxy)
+    contents = write_tree(folder / "tree", {"recording.bin": random.Random(19).randbytes(40 * MIB)})
+    finished = migration.run()
+    items = migration.items()
+    if finished.status == 0:
+        assert migration.check(contents) == []
+    else:
+        assert items == {"recording.bin": ("failed", "changed")}, finished.words
+        assert migration.check({}, failed={"recording.bin": "changed"}) == []

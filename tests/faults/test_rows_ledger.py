@@ -1,0 +1,171 @@
+"""Rows 26-28: a ledger that somebody else holds, that cannot be trusted, or that has no room."""
+
+import os
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.faults import actions
+from tests.faults.checker import Bucket
+from tests.faults.harness import Finished, Migration, finish
+from tests.faults.proxy import Proxy, Rule
+from tests.faults.world import small_tree
+
+pytestmark = pytest.mark.faults
+
+OBJECTS = r"/dir[^?]*$"
+
+
+def test_row_26_the_second_of_two_runs_leaves_at_once(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    contents = small_tree(folder)
+    go_on = Event()
+
+    def hold() -> None:
+        go_on.wait(60)
+
+    proxy.rules.append(Rule(actions.call(hold), method="PUT", target=OBJECTS, times=None, skip=2))
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    first = migration.start()
+    try:
+        proxy.wait("PUT", OBJECTS)
+        second = migration.run()
+        status = migration.run("status", "--json")
+    finally:
+        go_on.set()
+        finished = finish(first)
+    assert second.status == 4, second.words
+    assert str(first.pid) in second.stderr, "it says who holds the ledger"
+    assert os.uname().nodename in second.stderr
+    assert status.status == 0, status.words
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []
+
+
+@pytest.fixture
+def done(folder: Path, bucket: Bucket) -> Migration:
+    """A migration that is complete."""
+    small_tree(folder)
+    migration = Migration(folder, bucket)
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    return migration
+
+
+def assert_refused(finished: Finished, *words: str) -> None:
+    """Exit 4, one message that says what to do, and no traceback."""
+    assert finished.status == 4, finished.words
+    assert "Traceback" not in finished.words
+    for word in words:
+        assert word in finished.stderr, finished.stderr
+
+
+def test_row_27_a_ledger_of_a_newer_version_is_refused(done: Migration) -> None:
+    with closing(sqlite3.connect(done.ledger)) as database, database:
+        row = database.execute("select * from _sqlite_migrations").fetchone()
+        columns = [name for _, name, *_ in database.execute("pragma table_info(_sqlite_migrations)")]
+        newer = {**dict(zip(columns, row, strict=True)), "id": 99, "name": "9999-from-the-future"}
+        marks = ", ".join("?" * len(newer))
+        database.execute(f"insert into _sqlite_migrations ({', '.join(newer)}) values ({marks})", tuple(newer.values()))
+    before = done.ledger.read_bytes()
+    for command in ("migrate", "status", "plan"):
+        assert_refused(done.run(command), "newer", "upgrade")
+    assert done.ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["garbage", "header", "truncated", "other-database"])
+def test_row_27_a_damaged_ledger_is_refused(done: Migration, damage: str) -> None:
+    for sibling in done.ledger.parent.glob(done.ledger.name + "-*"):
+        sibling.unlink()
+    body = bytearray(done.ledger.read_bytes())
+    if damage == "garbage":
+        body[4096 : len(body) - 4096] = os.urandom(len(body) - 8192)
+    elif damage == "header":
+        body[:100] = os.urandom(100)
+    elif damage == "truncated":
+        del body[len(body) // 2 :]
+    done.ledger.write_bytes(body)
+    if damage == "other-database":
+        done.ledger.unlink()
+        with closing(sqlite3.connect(done.ledger)) as database, database:
+            database.execute("create table somebody (else_)")
+    before = done.ledger.read_bytes()
+    assert_refused(done.run())
+    assert done.ledger.read_bytes() == before, "it may still be mended"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", pytest.param("fuse.sshfs", marks=pytest.mark.slow)])
+def test_row_27_a_ledger_on_a_network_file_system_is_refused(folder: Path, bucket: Bucket, kind: str) -> None:
+    small_tree(folder)
+    migration = Migration(folder, bucket)
+    mounts = folder / "mountinfo"
+    here = f"999 22 0:99 / {folder} rw,relatime - {kind} server:/export rw\n"
+    mounts.write_text(Path("/proc/self/mountinfo").read_text() + here)
+    # In a mount namespace of its own the tool sees a table of mounts in which its folder is a share.
+    script = 'mount --bind "$0" /proc/$$/mountinfo && exec "$@"'
+    before = ["unshare", "--mount", "sh", "-c", script, str(mounts)]
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here (needs root)")
+    assert_refused(migration.run(before=before), "network", "checkpoint_dir")
+    assert not migration.ledger.exists()
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A disk of 1 MiB."""
+    place = folder / "checkpoints"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here (needs root)")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_row_28_a_full_disk_stops_the_run_and_room_lets_it_go_on(
+    folder: Path, bucket: Bucket, proxy: Proxy, small_disk: Path
+) -> None:
+    contents = small_tree(folder, count=2500, size=20)
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    filled = small_disk / "something-else"
+    filled.write_bytes(b"x" * 300_000)
+    finished = migration.run()
+    assert_refused(finished, "full")
+    assert_no_put_without_intent(migration, proxy)
+    filled.unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    again = migration.run()
+    assert again.status == 0, again.words
+    assert migration.check(contents) == []
+
+
+def test_row_28_a_file_size_limit_is_a_full_disk_too(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    contents = small_tree(folder, count=1500, size=20)
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    finished = migration.run(before=["sh", "-c", 'ulimit -f 400 && exec "$@"', "sh"])
+    assert_refused(finished)
+    assert_no_put_without_intent(migration, proxy)
+    again = migration.run()
+    assert again.status == 0, again.words
+    assert migration.check(contents) == []
+
+
+def assert_no_put_without_intent(migration: Migration, proxy: Proxy) -> None:
+    """What was sent is in the ledger as intended at least."""
+    known = (
+        {key for key, (state, _) in migration.items().items() if state != "planned"}
+        if migration.ledger.exists()
+        else set()
+    )
+    sent = {
+        seen.target.split("/", 2)[2] for seen in proxy.seen if seen.method == "PUT" and "_migrator/" not in seen.target
+    }
+    assert sent <= known
