@@ -83,7 +83,8 @@ def key_problem(key: str) -> str | None:
         return "the key begins with /"
     if "\0" in key:
         return "the key holds a NUL character"
-    if "." in key and any(segment in (".", "..") for segment in key.split("/")):
+    # Only a dot before a slash or at the end can end such a segment; nearly no key has one.
+    if ("./" in key or key[-1] == ".") and any(segment in (".", "..") for segment in key.split("/")):
         return "the key has a . or .. segment"
     return None
 
