@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import re
 import sqlite3
 from pathlib import Path
 
@@ -153,3 +154,13 @@ def test_a_server_with_another_clock_refuses_ours(server: Server, bucket: Bucket
         s3 = s3_client(proxy.url)
         with pytest.raises(s3.exceptions.ClientError, match="RequestTimeTooSkewed"):
             s3.list_objects_v2(Bucket=bucket.name)
+
+
+def test_the_fault_table_names_every_test_and_no_other() -> None:
+    here = Path(__file__).parent
+    table = (here.parents[1] / "docs" / "explanation" / "faults.md").read_text()
+    named = set(re.findall(r"`(test_row_\w+)`", table))
+    written = {
+        name for path in here.glob("test_row*.py") for name in re.findall(r"def (test_row_\w+)\(", path.read_text())
+    }
+    assert named == written
