@@ -1,0 +1,121 @@
+"""What else a migration remembers: its name, runs, capabilities, open uploads, tallies, the destination's listing."""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import orjson
+
+from migrator.core.model import Capabilities, Digest, OpenUpload, State, Tally
+
+_DAY = 24 * 3600
+
+
+def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
+    """A remembered value."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Remembers a value."""
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
+def capabilities(connection: sqlite3.Connection) -> Capabilities | None:
+    """What the destination was last seen to honour."""
+    text = get_meta(connection, "capabilities")
+    if text is None:
+        return None
+    values = orjson.loads(text)
+    return Capabilities(**values | {"digest": Digest(values["digest"]), "part_digest": Digest(values["part_digest"])})
+
+
+def keep_capabilities(connection: sqlite3.Connection, found: Capabilities) -> None:
+    """Replaces what was known."""
+    set_meta(connection, "capabilities", orjson.dumps(asdict(found)).decode())
+
+
+def source_numbers(connection: sqlite3.Connection) -> dict[int, str]:
+    """Names of the sources by number."""
+    return dict(connection.execute("SELECT id, name FROM sources").fetchall())
+
+
+def source_number(connection: sqlite3.Connection, name: str) -> int:
+    """The number of a source, given on first sight."""
+    connection.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+    (number,) = connection.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchone()
+    return int(number)
+
+
+def tallies(connection: sqlite3.Connection) -> list[Tally]:
+    """By source, state and reason; only those that count something."""
+    rows = connection.execute("SELECT source, state, reason, items, bytes FROM progress").fetchall()
+    return [Tally(source, State(state), reason, items, size) for source, state, reason, items, size in rows]
+
+
+def begin_run(connection: sqlite3.Connection, command: str, config_hash: str) -> int:
+    """Opens a run; what is older than a day leaves the pace."""
+    now = int(time.time())
+    connection.execute("DELETE FROM pace WHERE at < ?", (now - _DAY,))
+    return int(
+        connection.execute(
+            "INSERT INTO runs (command, config_hash, started_at) VALUES (?, ?, ?)", (command, config_hash, now)
+        ).lastrowid
+        or 0
+    )
+
+
+def finish_run(
+    connection: sqlite3.Connection, run: int, status: int, requests: Mapping[str, int], moved: tuple[int, int]
+) -> None:
+    """Closes a run."""
+    connection.execute(
+        "UPDATE runs SET finished_at = ?, status = ?, requests = ?, moved_items = ?, moved_bytes = ? WHERE id = ?",
+        (int(time.time()), status, orjson.dumps(dict(requests)).decode(), *moved, run),
+    )
+
+
+def note_upload(connection: sqlite3.Connection, item: int, upload: OpenUpload) -> None:
+    """An older upload of the same item stays listed until it is aborted."""
+    connection.execute(
+        "INSERT INTO uploads (item, upload_id, part_size, opened_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (item, upload.upload_id, upload.part_size, int(time.time())),
+    )
+
+
+def close_upload(connection: sqlite3.Connection, item: int) -> None:
+    """Forgets the newest upload of an item: the one that is worked on."""
+    connection.execute("DELETE FROM uploads WHERE id = (SELECT max(id) FROM uploads WHERE item = ?)", (item,))
+
+
+def stale_uploads(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(key, upload id) of uploads whose item is settled, or goes on with a newer one."""
+    return connection.execute(
+        "SELECT key, upload_id FROM uploads JOIN items ON items.id = uploads.item"
+        " WHERE state NOT IN ('planned', 'intended')"
+        " OR uploads.id < (SELECT max(id) FROM uploads AS newer WHERE newer.item = uploads.item) ORDER BY uploads.id"
+    ).fetchall()
+
+
+def forget_upload(connection: sqlite3.Connection, key: str, upload_id: str) -> None:
+    """An upload that was aborted."""
+    connection.execute(
+        "DELETE FROM uploads WHERE upload_id = ? AND item IN (SELECT id FROM items WHERE key = ?)", (upload_id, key)
+    )
+
+
+def forget_destination_keys(connection: sqlite3.Connection) -> None:
+    """Before a new listing."""
+    connection.execute("DELETE FROM destination_keys")
+
+
+def keep_destination_keys(connection: sqlite3.Connection, keys: Sequence[str]) -> None:
+    """A piece of the listing."""
+    connection.execute(
+        "INSERT INTO destination_keys (key) SELECT value FROM json_each(?) WHERE 1 ON CONFLICT DO NOTHING",
+        (orjson.dumps(list(keys)).decode(),),
+    )

@@ -1,0 +1,131 @@
+"""The items as a queue: claim, settle, release, retry. Tallies move in the same transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from migrator.core.model import Failed, Fault, OpenUpload, Settlement, State, Task
+from migrator.ledger.journal import source_numbers
+from migrator.ledger.outcomes import write_outcomes
+from migrator.ledger.rows import Moves
+from migrator.ledger.seal import Seal
+
+_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, attempts"
+
+
+class Queue:
+    """Hands items out and takes outcomes back. `run` 0 stands for work outside any run."""
+
+    def __init__(self, ledger_id: str, seal: Seal) -> None:
+        self._ledger_id = ledger_id
+        self._seal = seal
+        self.run = 0
+        self.surveyed = False
+
+    def claim(self, connection: sqlite3.Connection, limit: int, sources: dict[int, str]) -> list[Task]:
+        """Planned items of `sources` (number -> name), now intended."""
+        rows = connection.execute(
+            "UPDATE items SET state = 'intended', run = ? WHERE id IN (SELECT id FROM items WHERE state = 'planned'"
+            f" AND source IN ({_numbers(sources)}) LIMIT ?) {_TAKEN}, {self._present()}",
+            (self.run, limit),
+        ).fetchall()
+        moves = Moves()
+        for row in rows:
+            moves.add(row[1], State.PLANNED, "", -1, -(row[4] or 0))
+            moves.add(row[1], State.INTENDED, "", 1, row[4] or 0)
+        moves.write(connection)
+        return self._tasks(connection, rows, sources, again=False)
+
+    def leftovers(self, connection: sqlite3.Connection, limit: int, sources: dict[int, str]) -> list[Task]:
+        """Intended items that nobody works on."""
+        rows = connection.execute(
+            "UPDATE items SET run = ? WHERE id IN (SELECT id FROM items WHERE state = 'intended'"
+            f" AND source IN ({_numbers(sources)}) AND run IS NULL LIMIT ?) {_TAKEN}, {self._present()}",
+            (self.run, limit),
+        ).fetchall()
+        return self._tasks(connection, rows, sources, again=True)
+
+    def _present(self) -> str:
+        return "EXISTS (SELECT 1 FROM destination_keys AS d WHERE d.key = items.key)" if self.surveyed else "NULL"
+
+    def _tasks(
+        self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]], sources: dict[int, str], *, again: bool
+    ) -> list[Task]:
+        # Few uploads are ever open at once; the newest of an item comes last.
+        found = connection.execute("SELECT item, upload_id, part_size FROM uploads ORDER BY id") if rows else ()
+        uploads = {item: OpenUpload(upload_id, part_size) for item, upload_id, part_size in found}
+        return [
+            Task(
+                id=item,
+                put_id=f"{self._ledger_id}/{item}",
+                source=sources[source],
+                location=location,
+                key=key,
+                size=size,
+                fingerprint=fingerprint,
+                fields=orjson.loads(fields) if fields else None,
+                signed=self._seal.open(sealed)[0] if sealed else None,
+                # What failed before may have reached the destination all the same.
+                again=again or attempts > 0,
+                present=None if present is None else bool(present),
+                upload=uploads.get(item),
+            )
+            for item, source, location, key, size, fingerprint, fields, sealed, attempts, present in sorted(rows)
+        ]
+
+    def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
+        """Outcomes into rows. A fatal failure is no outcome of its item: that one is given back."""
+        fatal = [s for s in settlements if isinstance(s.outcome, Failed) and s.outcome.fault is Fault.FATAL]
+        if fatal:
+            unsure = [s.task.id for s in fatal if isinstance(s.outcome, Failed) and s.outcome.again]
+            self.release(connection, [s.task for s in fatal], unsure)
+            settlements = [s for s in settlements if s not in fatal]
+        sources = {name: number for number, name in source_numbers(connection).items()}
+        write_outcomes(connection, settlements, sources)
+
+    def release(self, connection: sqlite3.Connection, tasks: Sequence[Task], unsure: Sequence[int] = ()) -> None:
+        """Planned again. What may be stored already (`unsure`, or found so before) stays intended, for `leftovers`."""
+        doubtful = {*unsure, *(task.id for task in tasks if task.again)}
+        connection.execute(
+            f"UPDATE items SET run = NULL WHERE state = 'intended' AND id IN ({_numbers(sorted(doubtful))})"
+        )
+        rows = connection.execute(
+            "UPDATE items SET state = 'planned', run = NULL WHERE state = 'intended'"
+            f" AND id IN ({_numbers([task.id for task in tasks if task.id not in doubtful])})"
+            " RETURNING source, coalesce(size, 0)"
+        ).fetchall()
+        moves = Moves()
+        for source, size in rows:
+            moves.add(source, State.INTENDED, "", -1, -size)
+            moves.add(source, State.PLANNED, "", 1, size)
+        moves.write(connection)
+
+
+def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: dict[int, str]) -> int:
+    """Failed items back to planned, except collisions: a second try would not give them a key of their own."""
+    chosen = f"state = 'failed' AND source IN ({_numbers(sources)}) AND collides IS NULL"
+    if faults is not None:
+        chosen += " AND fault IN (SELECT value FROM json_each(?))"
+    values = [] if faults is None else [orjson.dumps(list(faults)).decode()]
+    counted = connection.execute(
+        f"SELECT source, fault, count(*), coalesce(sum(size), 0) FROM items WHERE {chosen} GROUP BY 1, 2", values
+    ).fetchall()
+    moves = Moves()
+    for source, fault, items, size in counted:
+        moves.add(source, State.FAILED, fault, -items, -size)
+        moves.add(source, State.PLANNED, "", items, size)
+    moves.write(connection)
+    return connection.execute(
+        f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values
+    ).rowcount
+
+
+def disown(connection: sqlite3.Connection) -> None:
+    """Nobody works on anything: what stands `intended` was left behind by an earlier process."""
+    connection.execute("UPDATE items SET run = NULL WHERE state = 'intended'")
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,150 @@
+"""The ledger's tables, as named migrations. What a file must show to be taken for a ledger."""
+
+import sqlite3
+
+from migrator.core.errors import LedgerError
+
+APPLICATION_ID = 0x4D494752
+"""`MIGR` in the file's header: https://www.sqlite.org/fileformat2.html#application_id"""
+
+MIGRATION_SET = "ledger"
+
+_UNSETTLED = "state = 'planned' OR state = 'intended' OR state = 'failed'"
+
+_FIRST = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE items (
+      id INTEGER PRIMARY KEY,
+      source INTEGER NOT NULL REFERENCES sources (id),
+      location TEXT NOT NULL,
+      key TEXT NOT NULL,
+      size INTEGER,
+      fingerprint TEXT,
+      fields TEXT,        -- JSON
+      sealed TEXT,        -- the whole URL where `location` masks a part of it, encrypted
+      state TEXT NOT NULL,
+      fault TEXT,         -- of failed items; the reason of skipped ones
+      message TEXT,
+      attempts INTEGER NOT NULL DEFAULT 0,
+      run INTEGER,        -- the run that claimed it last
+      stored_size INTEGER,
+      sha256 TEXT,        -- hex
+      etag TEXT,
+      version_id TEXT,
+      content_type TEXT,
+      replaced TEXT,      -- what stood there before an overwrite: version:<id> or backup:<key>
+      adopted INTEGER,    -- 1: an earlier attempt had stored it
+      settled_at INTEGER, -- seconds since 1970
+      collides INTEGER REFERENCES items (id) -- the first item with this key
+    )""",
+    "CREATE UNIQUE INDEX items_key ON items (key) WHERE collides IS NULL",
+    "CREATE UNIQUE INDEX items_collision ON items (key, location) WHERE collides IS NOT NULL",
+    # Only what is left to do is in this index, so a queue over 10 million settled items is still small. SQLite takes a
+    # partial index for `state = 'planned'` only when its condition is spelled with OR, not with IN.
+    f"CREATE INDEX items_queue ON items (state, source) WHERE {_UNSETTLED}",
+    """CREATE TABLE tallies (
+      source INTEGER NOT NULL REFERENCES sources (id),
+      state TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      items INTEGER NOT NULL,
+      bytes INTEGER NOT NULL,
+      PRIMARY KEY (source, state, reason)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE problems (
+      id INTEGER PRIMARY KEY,
+      source INTEGER NOT NULL REFERENCES sources (id),
+      place TEXT NOT NULL,
+      position TEXT NOT NULL,
+      fault TEXT NOT NULL,
+      message TEXT NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX problems_place ON problems (source, place, position, fault)",
+    """CREATE TABLE scans (
+      source INTEGER PRIMARY KEY REFERENCES sources (id),
+      number INTEGER NOT NULL,   -- counts the scans from the beginning
+      cursor TEXT,
+      complete INTEGER NOT NULL DEFAULT 0,
+      skipped INTEGER NOT NULL DEFAULT 0,
+      problems INTEGER NOT NULL DEFAULT 0,
+      started_at INTEGER NOT NULL,
+      finished_at INTEGER
+    )""",
+    """CREATE TABLE runs (
+      id INTEGER PRIMARY KEY,
+      command TEXT NOT NULL,
+      config_hash TEXT NOT NULL,
+      started_at INTEGER NOT NULL,
+      finished_at INTEGER,
+      status INTEGER,
+      requests TEXT,             -- JSON
+      moved_items INTEGER,
+      moved_bytes INTEGER
+    )""",
+    "CREATE TABLE pace (at INTEGER PRIMARY KEY, items INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+    """CREATE TABLE uploads (
+      id INTEGER PRIMARY KEY,
+      item INTEGER NOT NULL REFERENCES items (id),
+      upload_id TEXT NOT NULL,
+      part_size INTEGER NOT NULL,
+      opened_at INTEGER NOT NULL,
+      UNIQUE (item, upload_id)
+    )""",
+    "CREATE TABLE destination_keys (key TEXT PRIMARY KEY) WITHOUT ROWID",
+    """CREATE VIEW failures AS
+      SELECT items.id, sources.name AS source, key, location, fault, message, attempts
+      FROM items JOIN sources ON sources.id = items.source WHERE state = 'failed'""",
+    """CREATE VIEW progress AS
+      SELECT sources.name AS source, state, reason, items, bytes
+      FROM tallies JOIN sources ON sources.id = tallies.source WHERE items <> 0 ORDER BY 1, 2, 3""",
+)
+
+MIGRATIONS = {"0001-first-tables": _FIRST}
+"""Name of each step and its statements, in order. A released step never changes: add another."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Applies the steps that are missing, each in a transaction of its own."""
+    if not pending(connection):
+        return
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+    steps = Migrations(MIGRATION_SET)
+    for name, statements in MIGRATIONS.items():
+
+        def step(database: Database, statements: tuple[str, ...] = statements) -> None:
+            for statement in statements:
+                database.execute(statement)
+
+        steps(name=name)(step)
+    steps.apply(Database(connection, execute_plugins=False))
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """Names of the steps that this file lacks. Raises LedgerError when it is newer, or no ledger at all."""
+    applied = _applied(connection)
+    newer = [name for name in applied if name not in MIGRATIONS]
+    if newer:
+        raise LedgerError(
+            f"The ledger was written by a newer migrator (it has the schema step {newer[-1]})",
+            "upgrade migrator, or start over under another name",
+        )
+    return [name for name in MIGRATIONS if name not in applied]
+
+
+def _applied(connection: sqlite3.Connection) -> list[str]:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if tables - {"_sqlite_migrations"} and application_id != APPLICATION_ID:
+        raise LedgerError(
+            "The file is an SQLite database, but no ledger",
+            "choose another name in the config, or move that file out of the way",
+        )
+    if "_sqlite_migrations" not in tables:
+        return []
+    found = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (MIGRATION_SET,)
+    )
+    return [name for (name,) in found]

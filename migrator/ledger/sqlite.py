@@ -1,0 +1,215 @@
+"""The ledger as the engine sees it: opens and locks the file, and sends all work to the writer's thread."""
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from migrator.core.errors import LedgerError
+from migrator.core.model import Capabilities, OpenUpload, Page, Settlement, Tally, Task
+from migrator.ledger import intake, journal
+from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, close_writer, connect_writer, translated
+from migrator.ledger.lock import Lock, refuse_network
+from migrator.ledger.queue import Queue, disown, retry
+from migrator.ledger.schema import migrate
+from migrator.ledger.seal import Seal, sync_directory
+from migrator.ledger.writer import Writer
+
+T = TypeVar("T")
+
+_SURVEYED_TOGETHER = 20
+"""Listing pages a transaction."""
+
+
+class SqliteLedger:
+    """Fills the `Ledger` port with one SQLite file, `<name>.db`; its lock and key lie beside it. See docs/reference."""
+
+    def __init__(self, path: Path, lock: Lock, connection: sqlite3.Connection) -> None:
+        """Takes over what `open` made."""
+        self.path = path
+        self.id: str = journal.get_meta(connection, "id") or ""
+        self._lock = lock
+        self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
+        self._queue = Queue(self.id, self._seal)
+        self._writer = Writer(connection, path)
+
+    @classmethod
+    def open(cls, path: Path, *, name: str) -> "SqliteLedger":
+        """Creates or opens the ledger of the migration `name` and locks it. Blocks, for a moment.
+
+        Raises LedgerLocked, LedgerFull, or LedgerError (network file system, damaged, newer, another migration's).
+        """
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            oldest = ".".join(map(str, OLDEST_SQLITE))
+            raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old", f"use a Python with {oldest} or newer")
+        with translated(path):
+            refuse_network(path)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = Lock(path.with_suffix(".lock"))
+            try:
+                return cls(path, lock, _prepared(path, name))
+            except BaseException:
+                lock.release()
+                raise
+
+    def close(self) -> None:
+        """Finishes what was handed in and gives the lock back. Idempotent; blocks."""
+        self._writer.close()
+        self._lock.release()
+
+    def __enter__(self) -> "SqliteLedger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def add(self, source: str, page: Page) -> int:
+        """See the port."""
+        return await self._writer.run(lambda connection: self._add(connection, source, page))
+
+    def _add(self, connection: sqlite3.Connection, source: str, page: Page) -> int:
+        number = journal.source_number(connection, source)
+        first_seal = not self._seal.used
+        new = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal).enter(page)
+        if first_seal and self._seal.used:
+            journal.set_meta(connection, "sealed", "1")
+        return new
+
+    async def cursor(self, source: str) -> tuple[str | None, bool]:
+        """See the port."""
+        return await self._for_source(source, intake.cursor)
+
+    async def begin_scan(self, source: str) -> None:
+        """See the port."""
+        await self._for_source(source, intake.begin_scan)
+
+    async def finish_scan(self, source: str) -> None:
+        """See the port."""
+        await self._for_source(source, intake.finish_scan)
+
+    async def claim(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
+        """See the port. After `survey`, tasks tell whether their key is `present`."""
+        return await self._writer.run(lambda c: self._queue.claim(c, limit, _chosen(c, sources)))
+
+    async def leftovers(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
+        """See the port."""
+        return await self._writer.run(lambda c: self._queue.leftovers(c, limit, _chosen(c, sources)))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """See the port. Items that failed `fatal` are given back instead."""
+        await self._writer.run(lambda c: self._queue.settle(c, settlements))
+
+    async def release(self, tasks: Sequence[Task]) -> None:
+        """See the port. Those with `again` set stay intended and come again from `leftovers`."""
+        await self._writer.run(lambda c: self._queue.release(c, tasks))
+
+    async def retry(self, faults: Sequence[str] | None = None, sources: Sequence[str] | None = None) -> int:
+        """Failed items (of these faults and sources) back to planned: how many. Collisions stay failed."""
+        return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources)))
+
+    async def survey(self, pages: AsyncIterator[list[str]]) -> None:
+        """See the port. Holds as long as this object: the next process lists again."""
+        await self._writer.run(journal.forget_destination_keys)
+        waiting: list[str] = []
+        pages_waiting = 0
+        async for page in pages:
+            waiting += page
+            pages_waiting += 1
+            if pages_waiting == _SURVEYED_TOGETHER:
+                await self._keep(waiting)
+                waiting, pages_waiting = [], 0
+        await self._keep(waiting)
+        self._queue.surveyed = True
+
+    async def _keep(self, keys: list[str]) -> None:
+        await self._writer.run(lambda c: journal.keep_destination_keys(c, keys))
+
+    async def capabilities(self) -> Capabilities | None:
+        """See the port."""
+        return await self._writer.run(journal.capabilities)
+
+    async def keep_capabilities(self, capabilities: Capabilities) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: journal.keep_capabilities(c, capabilities))
+
+    async def tallies(self) -> list[Tally]:
+        """See the port."""
+        return await self._writer.run(journal.tallies)
+
+    async def begin_run(self, command: str, config_hash: str) -> int:
+        """See the port."""
+        self._queue.run = await self._writer.run(lambda c: journal.begin_run(c, command, config_hash))
+        return self._queue.run
+
+    async def finish_run(self, run: int, status: int, requests: Mapping[str, int], moved: tuple[int, int]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: journal.finish_run(c, run, status, requests, moved))
+
+    async def opened(self, task: Task, upload: OpenUpload) -> None:
+        """See `Uploads`."""
+        await self._writer.run(lambda c: journal.note_upload(c, task.id, upload))
+
+    async def closed(self, task: Task) -> None:
+        """See `Uploads`."""
+        await self._writer.run(lambda c: journal.close_upload(c, task.id))
+
+    async def stale_uploads(self) -> list[tuple[str, str]]:
+        """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
+        return await self._writer.run(journal.stale_uploads)
+
+    async def forget_upload(self, key: str, upload_id: str) -> None:
+        """An upload was aborted."""
+        await self._writer.run(lambda c: journal.forget_upload(c, key, upload_id))
+
+    async def get_meta(self, key: str) -> str | None:
+        """What `set_meta` kept under `key`."""
+        return await self._writer.run(lambda c: journal.get_meta(c, key))
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Keeps a word about the migration, such as the bucket that setup chose."""
+        await self._writer.run(lambda c: journal.set_meta(c, key, value))
+
+    async def _for_source(self, source: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
+        return await self._writer.run(lambda connection: work(connection, journal.source_number(connection, source)))
+
+
+def _chosen(connection: sqlite3.Connection, sources: Sequence[str] | None) -> dict[int, str]:
+    known = journal.source_numbers(connection)
+    return known if sources is None else {number: name for number, name in known.items() if name in sources}
+
+
+def _prepared(path: Path, name: str) -> sqlite3.Connection:
+    """A writing connection to a ledger that is whole, up to date and this migration's; made when it is absent."""
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(path.parent)
+    connection = connect_writer(path)
+    try:
+        for file in path.parent.glob(f"{path.name}*"):  # with its -wal and -shm
+            file.chmod(0o600)
+        migrate(connection)
+        check_quickly(connection)
+        _name(connection, path, name)
+        disown(connection)
+    except BaseException:
+        close_writer(connection)
+        raise
+    return connection
+
+
+def _name(connection: sqlite3.Connection, path: Path, name: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    known = journal.get_meta(connection, "name")
+    if known is None:
+        journal.set_meta(connection, "name", name)
+        journal.set_meta(connection, "id", secrets.token_hex(8))
+        journal.set_meta(connection, "created_at", str(int(time.time())))
+    connection.execute("COMMIT")
+    if known not in (None, name):
+        raise LedgerError(f"{path} is the ledger of the migration {known!r}, not of {name!r}", "give it its name back")

@@ -1,0 +1,238 @@
+"""What reports, `status` and `plan` read: a ledger opened read-only, at any time, while a run writes or not."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from migrator.core.errors import LedgerError
+from migrator.core.model import Capabilities, Fault, Problem, Tally
+from migrator.ledger import journal
+from migrator.ledger.connection import connect_reader, translated
+from migrator.ledger.lock import Holder, holder
+from migrator.ledger.outcomes import PACE_SECONDS
+from migrator.ledger.schema import pending
+
+_PAGE = 1000
+"""Rows read at a time: no read stays open for long, so the writer can always make its file small again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Where the scan of one source stands; times are seconds since 1970."""
+
+    source: str
+    complete: bool
+    skipped: int
+    problems: int
+    started_at: int
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run; what is None is not known because it has not ended, or was killed."""
+
+    number: int
+    command: str
+    config_hash: str
+    started_at: int
+    finished_at: int | None
+    status: int | None
+    requests: dict[str, int]
+    moved_items: int | None
+    moved_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that was not moved, and why. `first` is the location that has its key, when that is why."""
+
+    source: str
+    location: str
+    key: str
+    size: int | None
+    fault: Fault
+    message: str
+    attempts: int
+    first: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledItem:
+    """An item that stands in the destination: stored (`skip` is None) or found there already."""
+
+    source: str
+    location: str
+    key: str
+    size: int | None
+    sha256: str | None
+    etag: str | None
+    version_id: str | None
+    content_type: str | None
+    replaced: str | None
+    settled_at: int
+    adopted: bool
+    skip: str | None
+    """The Skip that it was, as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was moved lately, a second."""
+
+    items: float
+    bytes: float
+
+
+class LedgerView:
+    """A ledger, read-only. Raises LedgerError, never sqlite3's own."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Takes over what `open` made."""
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> "LedgerView":
+        """Opens what is there and creates nothing. Raises LedgerError when it is missing, damaged or newer."""
+        if not path.is_file():
+            raise LedgerError(f"There is no ledger at {path}", "run `migrator plan` or `migrator migrate` first")
+        with translated(path):
+            connection = connect_reader(path)
+            try:
+                lacking = pending(connection)
+            except BaseException:
+                connection.close()
+                raise
+        if lacking:
+            connection.close()
+            raise LedgerError(f"{path} is not up to date", "run `migrator plan`, which brings it up to date")
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._connection.close()
+
+    def __enter__(self) -> "LedgerView":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def meta(self, key: str) -> str | None:
+        """`id`, `name`, `created_at` (seconds since 1970), or what `set_meta` kept."""
+        with translated(self.path):
+            return journal.get_meta(self._connection, key)
+
+    def capabilities(self) -> Capabilities | None:
+        """What the destination was last seen to honour."""
+        with translated(self.path):
+            return journal.capabilities(self._connection)
+
+    def holder(self) -> Holder | None:
+        """The process that works on it now."""
+        return holder(self.path.with_suffix(".lock"))
+
+    def tallies(self) -> list[Tally]:
+        """Counts by source, state and reason; no row is counted."""
+        with translated(self.path):
+            return journal.tallies(self._connection)
+
+    def scans(self) -> list[Scan]:
+        """One of each source that was scanned, in the order in which they were first seen."""
+        rows = self._all(
+            "SELECT name, complete, skipped, problems, started_at, finished_at"
+            " FROM scans JOIN sources ON sources.id = scans.source ORDER BY scans.source"
+        )
+        return [Scan(name, bool(complete), *rest) for name, complete, *rest in rows]
+
+    def scan_complete(self) -> bool:
+        """Every source that was begun has been seen to its end."""
+        scans = self.scans()
+        return bool(scans) and all(scan.complete for scan in scans)
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        rows = self._all(
+            "SELECT id, command, config_hash, started_at, finished_at, status, requests, moved_items, moved_bytes"
+            " FROM runs ORDER BY id"
+        )
+        return [
+            Run(number, command, config, started, finished, status, orjson.loads(requests or "{}"), items, size)
+            for number, command, config, started, finished, status, requests, items, size in rows
+        ]
+
+    def pace(self, seconds: int = 60) -> Pace:
+        """Items and bytes stored a second, over about the last `seconds`."""
+        now = time.time()
+        start = int(now) - seconds
+        start -= start % PACE_SECONDS
+        ((first, items, size),) = self._all(
+            "SELECT min(at), coalesce(sum(items), 0), coalesce(sum(bytes), 0) FROM pace WHERE at >= ?", (start,)
+        )
+        lasted = max(now - (first if first is not None else start), 1.0)
+        return Pace(items / lasted, size / lasted)
+
+    def problem_count(self) -> int:
+        """How many problems the scans met."""
+        return sum(scan.problems for scan in self.scans())
+
+    def problems(self, limit: int | None = None) -> Iterator[tuple[str, Problem]]:
+        """(source, problem), in the order in which they were met."""
+        return islice(self._problems(), limit)
+
+    def _problems(self) -> Iterator[tuple[str, Problem]]:
+        for source, place, position, fault, message in self._pages(
+            "SELECT problems.id, name, place, position, fault, message"
+            " FROM problems JOIN sources ON sources.id = problems.source WHERE problems.id > ? ORDER BY problems.id"
+        ):
+            yield source, Problem(place, position, Fault(fault), message)
+
+    def failures(self, limit: int | None = None) -> Iterator[FailedItem]:
+        """Every failed item, collisions too: source by source, in the order of the scan."""
+        return islice(self._failed(""), limit)
+
+    def collisions(self, limit: int | None = None) -> Iterator[FailedItem]:
+        """The later ones of two locations with one key; `first` names the earlier."""
+        return islice(self._failed("AND items.collides IS NOT NULL"), limit)
+
+    def _failed(self, condition: str) -> Iterator[FailedItem]:
+        # Source by source is how the queue's index is ordered, so rows that did not fail are never looked at.
+        for number, name in self._all("SELECT id, name FROM sources ORDER BY id"):
+            for location, key, size, fault, message, attempts, first in self._pages(
+                "SELECT items.id, items.location, items.key, items.size, items.fault, items.message, items.attempts,"
+                " earlier.location FROM items LEFT JOIN items AS earlier ON earlier.id = items.collides"
+                f" WHERE items.state = 'failed' AND items.source = {number} AND items.id > ? {condition}"
+                " ORDER BY items.id"
+            ):
+                yield FailedItem(name, location, key, size, Fault(fault), message or "", attempts, first)
+
+    def settled(self) -> Iterator[SettledItem]:
+        """Every stored or skipped item, in the order of the scan."""
+        for row in self._pages(
+            "SELECT items.id, name, location, key, coalesce(stored_size, size), sha256, etag, version_id, content_type,"
+            " replaced, settled_at, adopted IS 1, fault FROM items JOIN sources ON sources.id = items.source"
+            " WHERE items.id > ? AND +state IN ('stored', 'skipped') ORDER BY items.id"
+        ):
+            yield SettledItem(*row)
+
+    def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Rows without their id, which comes first in `query` and is its only parameter."""
+        last = 0
+        while rows := self._all(f"{query} LIMIT {_PAGE}", (last,)):
+            for row in rows:
+                yield row[1:]
+            last = rows[-1][0]
+
+    def _all(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with translated(self.path):
+            return self._connection.execute(query, values).fetchall()

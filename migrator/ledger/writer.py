@@ -1,0 +1,115 @@
+"""The thread that owns the writing connection. Work that waits at the same moment shares one transaction."""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from migrator.core.errors import LedgerError
+from migrator.ledger.connection import close_writer, ledger_error
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+_Job = tuple[Work[Any], "Future[Any]"]
+
+_TOGETHER = 16
+"""Jobs that may share a transaction: enough to spread an fsync, few enough that none waits long for its neighbours."""
+
+
+class Writer:
+    """Runs work one piece after the other. What `run` returns is on disk by then.
+
+    A piece of work that fails undoes itself only; a commit that fails undoes, and fails, all that shared it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name=f"ledger {path.stem}", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Work[T]) -> T:
+        """The result of `work`, once its transaction is committed. Cancelled before it began, it never runs."""
+        return await asyncio.wrap_future(self._submit(work))
+
+    def close(self) -> None:
+        """Finishes what was handed in and closes the connection. Idempotent; blocks."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+
+    def _submit(self, work: Work[T]) -> "Future[T]":
+        if self._closed:
+            raise LedgerError(f"{self._path} is closed")
+        future: Future[T] = Future()
+        self._jobs.put((work, future))
+        return future
+
+    def _serve(self) -> None:
+        try:
+            while (first := self._jobs.get()) is not None:
+                self._transact(first)
+        finally:
+            close_writer(self._connection)
+
+    def _transact(self, first: _Job) -> None:
+        begun: list[Future[Any]] = []
+        results: dict[Future[Any], Any] = {}
+        try:
+            for work, future in self._waiting(first):
+                if future.set_running_or_notify_cancel():
+                    begun.append(future)
+                    if not self._connection.in_transaction:
+                        self._connection.execute("BEGIN IMMEDIATE")
+                    self._attempt(work, future, results)
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            for future in begun:
+                if not future.done():
+                    future.set_exception(ledger_error(error, self._path))
+        else:
+            for future, result in results.items():
+                future.set_result(result)
+
+    def _waiting(self, first: _Job) -> Iterator[_Job]:
+        yield first
+        for _ in range(_TOGETHER - 1):
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is None:
+                self._jobs.put(None)
+                return
+            yield job
+
+    def _attempt(self, work: Work[Any], future: "Future[Any]", results: dict["Future[Any]", Any]) -> None:
+        self._connection.execute("SAVEPOINT job")
+        try:
+            results[future] = work(self._connection)
+            self._connection.execute("RELEASE job")
+        except Exception as error:
+            results.pop(future, None)
+            # A full disk makes SQLite roll the whole transaction back by itself: the neighbours' work is gone too.
+            if not self._connection.in_transaction and isinstance(error, sqlite3.Error):
+                raise
+            self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
+            future.set_exception(
+                ledger_error(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
+            )
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
