@@ -42,9 +42,13 @@ class Complaint:
 
     def line(self, origins: Mapping[KeyPath, str]) -> str:
         """The whole line; `origins` tells of the values that do not come from the file."""
-        above = (self.path[:length] for length in range(len(self.path), 0, -1))
-        origin = self.origin or next((origins[path] for path in above if path in origins), "")
+        origin = self.origin or next((origins[path] for path in origins if _along(path, self.path)), "")
         return f"{dotted(self.path)}{f' ({origin})' if origin else ''}: {self.text}"
+
+
+def _along(one: KeyPath, other: KeyPath) -> bool:
+    """Whether one of two values holds the other."""
+    return all(step == counterpart for step, counterpart in zip(one, other, strict=False))
 
 
 def found(value: object) -> str:
@@ -69,7 +73,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def complaints_of(error: ValidationError, table: Mapping[str, Any]) -> list[Complaint]:
     """What the models refused in `table`, in our words."""
-    complaints = [_complaint(details, table) for details in error.errors(include_url=False)]
+    # A list whose items are all refused is "too short" as well, which would be news to nobody.
+    told = (details for details in error.errors() if details["type"] != "too_short" or not details["input"])
+    complaints = [_complaint(details, table) for details in told]
     meant = {complaint.meant for complaint in complaints}
     return [complaint for complaint in complaints if complaint.path not in meant]
 

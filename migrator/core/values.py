@@ -83,7 +83,7 @@ def _part_size(value: object) -> int:
 
 
 def _duration(value: object) -> float:
-    seconds = float(value) if isinstance(value, float) else parse_duration(value)
+    seconds = parse_duration(value)
     if seconds <= 0:
         raise ValueError("expected a duration above zero")
     return seconds

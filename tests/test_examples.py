@@ -1,0 +1,34 @@
+"""The whole configurations in examples/ load as they stand."""
+
+from pathlib import Path
+
+import pytest
+
+from migrator.core.config import DirectorySource, ManifestSource
+from migrator.core.loading import load
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_an_example_loads_as_it_stands(path: Path) -> None:
+    config = load(path, {}, {})
+    assert config.name == path.stem
+    other = load(path, {"MIGRATOR_DESTINATION__ENDPOINT_URL": "http://127.0.0.1:9000"}, {})
+    assert other.destination.endpoint_url == "http://127.0.0.1:9000"
+
+
+def test_the_auction_lots() -> None:
+    config = load(EXAMPLES / "auction-lots.toml", {}, {})
+    (lots,) = config.sources
+    assert isinstance(lots, ManifestSource)
+    assert (lots.name, lots.format_of(lots.files), lots.fields) == ("lots", "json", ("image_url", "thumb_url"))
+    assert (lots.expect, config.transfer.concurrency) == ("image", 10)
+    assert config.destination.fallback_buckets == ("west-auction-images-historic",)
+
+
+def test_the_recordings() -> None:
+    config = load(EXAMPLES / "recordings.toml", {}, {})
+    (storage,) = config.sources
+    assert isinstance(storage, DirectorySource)
+    assert (storage.root, storage.exclude, config.destination.prefix) == (Path("storage"), ("temp/**",), "storage/")
