@@ -232,12 +232,12 @@ class Ledger(Uploads, Protocol):
         """Counts by source, state and reason, from the tally table: no row is counted."""
         ...
 
-    async def stale_uploads(self) -> list[tuple[int, str, str]]:
-        """(item id, key, upload id) of open multipart uploads whose item no longer needs them."""
+    async def stale_uploads(self) -> list[tuple[str, str]]:
+        """(key, upload id) of open multipart uploads whose item no longer needs them."""
         ...
 
-    async def forget_upload(self, item_id: int) -> None:
-        """The upload of this item is gone."""
+    async def forget_upload(self, key: str, upload_id: str) -> None:
+        """This upload is gone."""
         ...
 
     async def begin_run(self, command: str, config_hash: str) -> int:

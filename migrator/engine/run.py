@@ -128,10 +128,10 @@ class Run:
             stopped.cancel()
 
     async def _abort_stale_uploads(self) -> None:
-        for item_id, key, upload_id in await self._ledger.stale_uploads():
+        for key, upload_id in await self._ledger.stale_uploads():
             with contextlib.suppress(ObjectError):  # tried again by the next run
                 await self._store.abort(key, upload_id)
-                await self._ledger.forget_upload(item_id)
+                await self._ledger.forget_upload(key, upload_id)
 
     async def _scan_all(self) -> None:
         for source in self._sources:

@@ -1,0 +1,109 @@
+"""Config -> adapters: the only file that names concrete classes."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from migrator.core.config import Config, DirectorySource, ManifestSource, SourceConfig
+from migrator.core.errors import LedgerError, PreflightError
+from migrator.core.ports import Reader, Source, Store
+from migrator.ledger.sqlite import SqliteLedger
+from migrator.ledger.view import LedgerView
+from migrator.stores.readers import SchemeReader
+
+
+def view(config: Config) -> LedgerView:
+    """The ledger, read only; works while a run writes it. Raises LedgerError when there is none."""
+    return LedgerView.open(config.ledger_path)
+
+
+def make_source(source: SourceConfig, config: Config) -> Source:
+    """The adapter that lists `source`."""
+    prefix, carry = config.destination.prefix, config.carry
+    match source:
+        case DirectorySource():
+            from migrator.sources.directory import DirectoryScan
+
+            return DirectoryScan(source, prefix=prefix, carry=carry)
+        case ManifestSource():
+            from migrator.sources.manifest import ManifestScan
+
+            return ManifestScan(source, prefix=prefix, carry=carry)
+
+
+def make_reader(config: Config) -> Reader:
+    """Opens the locations of all sources; each reads below its own root only."""
+    from migrator.stores.http import HttpReader
+    from migrator.stores.local import LocalReader, LocalRoot
+
+    roots = {
+        source.name: LocalRoot(
+            os.path.realpath(source.root), isinstance(source, DirectorySource) and source.follow_symlinks
+        )
+        for source in config.sources
+        if source.root is not None
+    }
+    private = [source.name for source in config.sources if isinstance(source, ManifestSource) and source.allow_private]
+    http = HttpReader(config.transfer, private)
+    return SchemeReader({"file": LocalReader(roots), "http": http, "https": http})
+
+
+class Destination(Store, Protocol):
+    """A Store that can say beforehand whether it is usable at all."""
+
+    async def check_bucket(self) -> None:
+        """Raises PreflightError, in words, when it is not."""
+        ...
+
+
+@contextlib.asynccontextmanager
+async def open_store(config: Config, bucket: str) -> AsyncIterator[Destination]:
+    """The destination: `bucket`, or the folder of a `file:///` URL."""
+    folder = config.destination.folder
+    store: Destination
+    if folder is not None:
+        from migrator.stores.folder import FolderStore
+
+        store = FolderStore(folder)
+    else:
+        from migrator.stores.s3 import S3Store
+
+        store = await S3Store.open(config.destination, config.transfer, bucket=bucket)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def open_ledger(config: Config) -> AsyncIterator[SqliteLedger]:
+    """The ledger, locked for this process, and sure to belong to this destination."""
+    ledger = SqliteLedger.open(config.ledger_path, name=config.name)
+    try:
+        here = config.destination.url or f"{config.destination.bucket}/{config.destination.prefix}"
+        before = await ledger.get_meta("destination")
+        if before is None:
+            await ledger.set_meta("destination", here)
+        elif before != here:
+            raise LedgerError(
+                f"the ledger {config.ledger_path} belongs to the destination {before}, not to {here}",
+                'give the new migration another "name", or put the destination back',
+            )
+        yield ledger
+    finally:
+        ledger.close()
+
+
+async def chosen_bucket(config: Config, ledger: SqliteLedger) -> str:
+    """The bucket in use: the one that setup took, else the configured one."""
+    return (await ledger.get_meta("bucket")) or config.destination.bucket
+
+
+def selected(config: Config, names: Sequence[str]) -> list[SourceConfig]:
+    """The sources called `names`, or all. Raises PreflightError for a name that is none."""
+    known = [source.name for source in config.sources]
+    for name in names:
+        if name not in known:
+            raise PreflightError(f"there is no source called {name!r}", f"the sources are: {', '.join(known)}")
+    return [source for source in config.sources if not names or source.name in names]

@@ -1,0 +1,159 @@
+"""`migrate`, `plan` and `retry`: a Config and what the operator asked for -> a Result."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.core.config import Config
+from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError
+from migrator.core.model import Capabilities, State, Summary
+from migrator.core.ports import EventKind, Observer, Source, Store
+from migrator.engine.probe import Finding, Probe
+from migrator.engine.run import Result, Run, RunOptions
+from migrator.engine.scan import scan
+from migrator.engine.stopping import Stop
+from migrator.engine.worker import Worker
+from migrator.ledger.sqlite import SqliteLedger
+from migrator.ledger.view import LedgerView
+from migrator.wiring.adapters import chosen_bucket, make_reader, make_source, open_ledger, open_store, selected, view
+
+
+def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
+    """Scans and moves what is left to do. Raises MigratorError when the run cannot even start."""
+
+    async def run() -> Result:
+        async with open_ledger(config) as ledger:
+            return await _migrate(config, options, observer, ledger)
+
+    return asyncio.run(run())
+
+
+async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger) -> Result:
+    sources = [make_source(source, config) for source in selected(config, options.sources)]
+    bucket = await chosen_bucket(config, ledger)
+    async with open_store(config, bucket) as store:
+        await store.check_bucket()
+        capabilities = await _capabilities(config, ledger, store, observer)
+        if not capabilities.conditional_put:
+            observer.event(EventKind.NOTE, "the destination ignores preconditions: its keys are listed first")
+            await ledger.survey(store.keys(config.destination.prefix))
+        if options.retry_failed:
+            await ledger.retry(None, options.sources or None)
+        await _scan_again_if_due(ledger, sources, options.rescan)
+        run = await ledger.begin_run("migrate", config.digest)
+        stop = Stop()
+        reader = make_reader(config)
+        try:
+            worker = Worker(config, bucket, run, reader, store, ledger, capabilities, observer, stop)
+            engine = Run(ledger, sources, worker, store, observer, stop, options, config.transfer.concurrency)
+            return await engine.execute(run)
+        finally:
+            await reader.close()
+
+
+async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, observer: Observer) -> Capabilities:
+    """What the ledger knows of this endpoint; probed when it knows nothing."""
+    endpoint = config.destination.endpoint_url or config.destination.url
+    known = await ledger.capabilities()
+    if known is not None and await ledger.get_meta("endpoint") == endpoint:
+        return known
+    observer.event(EventKind.NOTE, "finding out what the destination honours")
+    capabilities, _ = await probe(config, store)
+    await ledger.keep_capabilities(capabilities)
+    await ledger.set_meta("endpoint", endpoint)
+    return capabilities
+
+
+async def probe(config: Config, store: Store) -> tuple[Capabilities, list[Finding]]:
+    probe = Probe(store, config.destination.prefix)
+    try:
+        return await probe.run(), probe.findings
+    except ObjectError as error:
+        raise PreflightError(
+            f"the destination does not take a small test object: {error.message}",
+            error.hint or "see which step fails with `migrator test-connection`",
+        ) from error
+
+
+async def _scan_again_if_due(ledger: SqliteLedger, sources: Sequence[Source], rescan: bool) -> None:
+    """A finished migration that is run again looks for what is new; one with work left goes on with that first."""
+    scans = [await ledger.cursor(source.name) for source in sources]
+    states = {tally.state for tally in await ledger.tallies() if tally.items}
+    unfinished = not all(complete for _, complete in scans) or states & {State.PLANNED, State.INTENDED}
+    if unfinished and not rescan:
+        return
+    for source, (_, complete) in zip(sources, scans, strict=True):
+        if complete:
+            await ledger.begin_scan(source.name)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """What a scan found; `ledger` holds the details until `discard`."""
+
+    summary: Summary
+    ledger: Path
+    temporary: Path | None
+    error: MigratorError | None = None
+
+    def view(self) -> LedgerView:
+        """The ledger that was planned into."""
+        return LedgerView.open(self.ledger)
+
+    def discard(self) -> None:
+        """Removes a dry run's throw-away ledger."""
+        if self.temporary:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def plan(config: Config, names: Sequence[str], observer: Observer, *, dry_run: bool = False) -> PlanResult:
+    """Scans into the ledger, or for a dry run into a copy of it that `discard` removes. Nothing moves."""
+    if not dry_run:
+        return asyncio.run(_plan(config, names, observer, None))
+    temporary = Path(tempfile.mkdtemp(prefix="migrator-dry-run-"))
+    try:
+        copy = config.model_copy(update={"checkpoint_dir": temporary})
+        if config.ledger_path.exists():
+            with view(config) as original:
+                original.copy_to(copy.ledger_path)
+        return asyncio.run(_plan(copy, names, observer, temporary))
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+async def _plan(config: Config, names: Sequence[str], observer: Observer, temporary: Path | None) -> PlanResult:
+    sources = [make_source(source, config) for source in selected(config, names)]
+    stop = Stop()
+    started = stop.monotonic()
+    async with open_ledger(config) as ledger:
+        run = await ledger.begin_run("plan", config.digest)
+        with stop.on_signals():
+            for source in sources:
+                if (await ledger.cursor(source.name))[1]:
+                    await ledger.begin_scan(source.name)
+                await scan(source, ledger, observer, stop.event, lambda: None)
+        problems = await ledger.problem_count()
+        tallies = tuple(await ledger.tallies())
+        complete = not stop.event.is_set()
+        summary = Summary(run, tallies, problems, complete, stop.monotonic() - started, 0, 0)
+        status = 128 + stop.signal_number if stop.signal_number else int(problems > 0)
+        await ledger.finish_run(run, status, {}, (0, 0))
+    error = None
+    if stop.signal_number:
+        error = Interrupted(stop.signal_number, stop.reason, "the scan goes on where it was with the same command")
+    return PlanResult(summary, config.ledger_path, temporary, error)
+
+
+def retry(config: Config, faults: Sequence[str], names: Sequence[str]) -> int:
+    """Puts failed items back to planned and returns how many."""
+    chosen = [source.name for source in selected(config, names)] if names else None
+
+    async def run() -> int:
+        async with open_ledger(config) as ledger:
+            return await ledger.retry(list(faults) or None, chosen)
+
+    return asyncio.run(run())
