@@ -1,11 +1,14 @@
 """Opening files below a folder without ever leaving it: no symbolic link and no `..` leads out."""
 
+import asyncio
 import ctypes
 import errno
 import functools
 import os
 import stat
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 _OPENAT2 = 437
@@ -114,6 +117,21 @@ def open_beneath(root: Root, path: str, flags: int, *, follow: bool) -> int:
             if error.errno not in (errno.EXDEV, errno.EAGAIN):
                 raise
     return _open_resolved(root, path, flags)
+
+
+async def open_in_thread(threads: Executor, opening: Callable[[], int]) -> int:
+    """The descriptor that `opening` gives; it is closed when nobody waits for it any more."""
+    future = threads.submit(opening)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.add_done_callback(_discard)
+        raise
+
+
+def _discard(opened: Future[int]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        os.close(opened.result())
 
 
 def _open_plain(root: Root, path: str, flags: int) -> int:

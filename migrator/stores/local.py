@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_path
 from migrator.core.model import MIB, Task
-from migrator.stores.beneath import Root, open_beneath, open_cached
+from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thread
 
 INLINE = MIB
 """Bytes up to which a read is tried in the event loop."""
@@ -110,7 +111,8 @@ class LocalBody:
                 self._descriptor = open_cached(root, path, _FLAGS, follow=self._folder.follow)
             except BlockingIOError:
                 follow = self._folder.follow
-                self._descriptor = await self._in_thread(lambda: open_beneath(root, path, _FLAGS, follow=follow))
+                opening = partial(open_beneath, root, path, _FLAGS, follow=follow)
+                self._descriptor = await open_in_thread(self._threads, opening)
             self._inspect()
         except OSError as error:
             raise _read_error(error, self._task.location) from None
