@@ -24,6 +24,7 @@ class Intake:
         self._seal = seal
         self._moves = Moves()
         self._problems: list[Problem] = []
+        self._collisions = 0
 
     def enter(self, page: Page) -> int:
         """The number of new items; colliding ones count."""
@@ -31,8 +32,9 @@ class Intake:
         problems = enter_problems(self._connection, self._source, (*page.problems, *self._problems))
         self._moves.write(self._connection)
         self._connection.execute(
-            "UPDATE scans SET cursor = ?, skipped = skipped + ?, problems = problems + ? WHERE source = ?",
-            (page.cursor, page.skipped, problems, self._source),
+            "UPDATE scans SET cursor = ?, skipped = skipped + ?, problems = problems + ?, collisions = collisions + ?"
+            " WHERE source = ?",
+            (page.cursor, page.skipped, problems, self._collisions, self._source),
         )
         return new
 
@@ -48,21 +50,19 @@ class Intake:
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM items WHERE id > ?", (last,)).fetchone()
         self._moves.add(self._source, State.PLANNED, "", new, size)
         if new < len(items):
-            new += self._meet_known(items, last)
-        return new
+            self._meet_known(items, last)
+        return new + self._collisions
 
-    def _meet_known(self, items: Sequence[Item], last: int) -> int:
-        """Deals with the items whose key was there before; returns how many collisions are new."""
+    def _meet_known(self, items: Sequence[Item], last: int) -> None:
+        """Deals with the items whose key was there before."""
         entered = {key for (key,) in self._connection.execute("SELECT key FROM items WHERE id > ?", (last,))}
-        collisions = 0
         for item in items:
             if item.key in entered:
                 entered.remove(item.key)  # the first of its key in this page is the one that went in
             else:
-                collisions += self._meet(item)
-        return collisions
+                self._meet(item)
 
-    def _meet(self, item: Item) -> int:
+    def _meet(self, item: Item) -> None:
         known = self._connection.execute(
             "SELECT id, source, location, state, coalesce(fault, ''), size, fingerprint, fields, sealed FROM items"
             " WHERE key = ? AND collides IS NULL",
@@ -70,13 +70,13 @@ class Intake:
         ).fetchone()
         number, source, location, state, fault, size, fingerprint, fields, sealed = known
         if item.location != location:
-            return self._collide(item, number, f"{location} has the same key and came first")
+            self._collide(item, number, f"{location} has the same key and came first")
+            return
         if item.signed and sealed:
             signed, scan = self._seal.open(sealed)
             if signed != item.signed and scan == self._scan:
-                return self._collide(
-                    item, number, f"another URL that differs from {location} in its hidden part only came first"
-                )
+                self._collide(item, number, f"a URL that differs only in the hidden part of {location} came first")
+                return
             # Signed again since the last scan, perhaps: the newest signature lives longest.
             if scan != self._scan:
                 self._update(number, sealed=self._sealed(item))
@@ -87,13 +87,12 @@ class Intake:
         elif state == State.STORED and item.fingerprint != fingerprint and item.fingerprint and fingerprint:
             message = f"it was stored as {item.key} and has changed since; what was stored is what it was then"
             self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
-        return 0
 
     def _update(self, item: int, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
         self._connection.execute(f"UPDATE items SET {columns} WHERE id = ?", (*values.values(), item))
 
-    def _collide(self, item: Item, first: int, why: str) -> int:
+    def _collide(self, item: Item, first: int, why: str) -> None:
         message = f"{item.location} is not moved to {item.key}: {why}"
         new = self._connection.execute(
             f"INSERT INTO items ({_COLUMNS}, fault, message, collides)"
@@ -101,7 +100,7 @@ class Intake:
             (self._source, item.location, item.key, item.size, item.fingerprint, _fields(item), message, first),
         ).rowcount
         self._moves.add(self._source, State.FAILED, Fault.CONFLICT, new, (item.size or 0) * new)
-        return new
+        self._collisions += new
 
     def _sealed(self, item: Item) -> str | None:
         return self._seal.close(item.signed, self._scan) if item.signed else None

@@ -51,6 +51,12 @@ def source_number(connection: sqlite3.Connection, name: str) -> int:
     return int(number)
 
 
+def problem_count(connection: sqlite3.Connection) -> int:
+    """How many problems the latest scans met."""
+    (count,) = connection.execute("SELECT coalesce(sum(problems), 0) FROM scans").fetchone()
+    return int(count)
+
+
 def tallies(connection: sqlite3.Connection) -> list[Tally]:
     """By source, state and reason; only those that count something."""
     rows = connection.execute("SELECT source, state, reason, items, bytes FROM progress").fetchall()

@@ -43,7 +43,7 @@ _FIRST = (
     "CREATE UNIQUE INDEX items_collision ON items (key, location) WHERE collides IS NOT NULL",
     # Only what is left to do is in this index, so a queue over 10 million settled items is still small. SQLite takes a
     # partial index for `state = 'planned'` only when its condition is spelled with OR, not with IN.
-    f"CREATE INDEX items_queue ON items (state, source) WHERE {_UNSETTLED}",
+    f"CREATE INDEX items_queue ON items (state, source, fault) WHERE {_UNSETTLED}",
     """CREATE TABLE tallies (
       source INTEGER NOT NULL REFERENCES sources (id),
       state TEXT NOT NULL,
@@ -68,6 +68,7 @@ _FIRST = (
       complete INTEGER NOT NULL DEFAULT 0,
       skipped INTEGER NOT NULL DEFAULT 0,
       problems INTEGER NOT NULL DEFAULT 0,
+      collisions INTEGER NOT NULL DEFAULT 0, -- of all scans: a collision stays
       started_at INTEGER NOT NULL,
       finished_at INTEGER
     )""",

@@ -142,6 +142,10 @@ class SqliteLedger:
         """See the port."""
         return await self._writer.run(journal.tallies)
 
+    async def problem_count(self) -> int:
+        """See the port."""
+        return await self._writer.run(journal.problem_count)
+
     async def begin_run(self, command: str, config_hash: str) -> int:
         """See the port."""
         self._queue.run = await self._writer.run(lambda c: journal.begin_run(c, command, config_hash))

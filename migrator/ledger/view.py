@@ -37,7 +37,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run; what is None is not known because it has not ended, or was killed."""
+    """One run. One that was killed, or has not ended, has no end and no status, and nothing moved is known of it."""
 
     number: int
     command: str
@@ -46,8 +46,8 @@ class Run:
     finished_at: int | None
     status: int | None
     requests: dict[str, int]
-    moved_items: int | None
-    moved_bytes: int | None
+    moved_items: int
+    moved_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,8 @@ class SettledItem:
     content_type: str | None
     replaced: str | None
     settled_at: int
-    adopted: bool
     skip: str | None
-    """The Skip that it was, as text."""
+    adopted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +119,11 @@ class LedgerView:
         """Idempotent."""
         self._connection.close()
 
+    @property
+    def id(self) -> str:
+        """Random name of the ledger, in the mark of every put."""
+        return self.meta("id") or ""
+
     def __enter__(self) -> "LedgerView":
         return self
 
@@ -129,7 +133,7 @@ class LedgerView:
         self.close()
 
     def meta(self, key: str) -> str | None:
-        """`id`, `name`, `created_at` (seconds since 1970), or what `set_meta` kept."""
+        """`name`, `created_at` (seconds since 1970), or what `set_meta` kept."""
         with translated(self.path):
             return journal.get_meta(self._connection, key)
 
@@ -155,16 +159,11 @@ class LedgerView:
         )
         return [Scan(name, bool(complete), *rest) for name, complete, *rest in rows]
 
-    def scan_complete(self) -> bool:
-        """Every source that was begun has been seen to its end."""
-        scans = self.scans()
-        return bool(scans) and all(scan.complete for scan in scans)
-
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
         rows = self._all(
-            "SELECT id, command, config_hash, started_at, finished_at, status, requests, moved_items, moved_bytes"
-            " FROM runs ORDER BY id"
+            "SELECT id, command, config_hash, started_at, finished_at, status, requests,"
+            " coalesce(moved_items, 0), coalesce(moved_bytes, 0) FROM runs ORDER BY id"
         )
         return [
             Run(number, command, config, started, finished, status, orjson.loads(requests or "{}"), items, size)
@@ -184,51 +183,71 @@ class LedgerView:
 
     def problem_count(self) -> int:
         """How many problems the scans met."""
-        return sum(scan.problems for scan in self.scans())
+        with translated(self.path):
+            return journal.problem_count(self._connection)
 
     def problems(self, limit: int | None = None) -> Iterator[tuple[str, Problem]]:
         """(source, problem), in the order in which they were met."""
-        return islice(self._problems(), limit)
-
-    def _problems(self) -> Iterator[tuple[str, Problem]]:
-        for source, place, position, fault, message in self._pages(
+        rows = self._pages(
             "SELECT problems.id, name, place, position, fault, message"
-            " FROM problems JOIN sources ON sources.id = problems.source WHERE problems.id > ? ORDER BY problems.id"
-        ):
+            " FROM problems JOIN sources ON sources.id = problems.source WHERE problems.id > ? ORDER BY problems.id",
+            limit,
+        )
+        for source, place, position, fault, message in rows:
             yield source, Problem(place, position, Fault(fault), message)
 
-    def failures(self, limit: int | None = None) -> Iterator[FailedItem]:
-        """Every failed item, collisions too: source by source, in the order of the scan."""
-        return islice(self._failed(""), limit)
+    def collision_count(self) -> int:
+        """How many locations want a key that another one has."""
+        ((count,),) = self._all("SELECT coalesce(sum(collisions), 0) FROM scans")
+        return int(count)
 
     def collisions(self, limit: int | None = None) -> Iterator[FailedItem]:
-        """The later ones of two locations with one key; `first` names the earlier."""
-        return islice(self._failed("AND items.collides IS NOT NULL"), limit)
+        """The later ones of two locations with one key, in the order of the scan; `first` names the earlier."""
+        conflicts = ((source, name, kind) for source, name, kind in self._failed_kinds() if kind is Fault.CONFLICT)
+        found = (item for kind in conflicts for item in self._failed(*kind) if item.first)
+        return islice(found, limit)
 
-    def _failed(self, condition: str) -> Iterator[FailedItem]:
-        # Source by source is how the queue's index is ordered, so rows that did not fail are never looked at.
-        for number, name in self._all("SELECT id, name FROM sources ORDER BY id"):
-            for location, key, size, fault, message, attempts, first in self._pages(
-                "SELECT items.id, items.location, items.key, items.size, items.fault, items.message, items.attempts,"
-                " earlier.location FROM items LEFT JOIN items AS earlier ON earlier.id = items.collides"
-                f" WHERE items.state = 'failed' AND items.source = {number} AND items.id > ? {condition}"
-                " ORDER BY items.id"
-            ):
-                yield FailedItem(name, location, key, size, Fault(fault), message or "", attempts, first)
+    def failures(self, limit: int | None = None) -> Iterator[FailedItem]:
+        """Every failed item, collisions too: by source and fault, then in the order of the scan."""
+        return islice((item for kind in self._failed_kinds() for item in self._failed(*kind)), limit)
+
+    def example(self, fault: Fault) -> FailedItem | None:
+        """The first failed item with this fault."""
+        kinds = (kind for kind in self._failed_kinds() if kind[2] is fault)
+        return next((item for kind in kinds for item in self._failed(*kind)), None)
+
+    def _failed_kinds(self) -> list[tuple[int, str, Fault]]:
+        rows = self._all(
+            "SELECT id, name, reason FROM tallies JOIN sources ON sources.id = tallies.source"
+            " WHERE state = 'failed' AND items <> 0 ORDER BY id, reason"
+        )
+        return [(source, name, Fault(reason)) for source, name, reason in rows]
+
+    def _failed(self, source: int, name: str, fault: Fault) -> Iterator[FailedItem]:
+        # One state, source and fault at a time: that is a run of the queue's index, so no other row is looked at.
+        for location, key, size, message, attempts, first in self._pages(
+            "SELECT items.id, items.location, items.key, items.size, items.message, items.attempts, earlier.location"
+            " FROM items LEFT JOIN items AS earlier ON earlier.id = items.collides WHERE items.state = 'failed'"
+            f" AND items.source = {source} AND items.fault = '{fault}' AND items.id > ? ORDER BY items.id"
+        ):
+            yield FailedItem(name, location, key, size, fault, message or "", attempts, first)
 
     def settled(self) -> Iterator[SettledItem]:
         """Every stored or skipped item, in the order of the scan."""
-        for row in self._pages(
+        for *values, adopted in self._pages(
             "SELECT items.id, name, location, key, coalesce(stored_size, size), sha256, etag, version_id, content_type,"
-            " replaced, settled_at, adopted IS 1, fault FROM items JOIN sources ON sources.id = items.source"
+            " replaced, settled_at, fault, adopted FROM items JOIN sources ON sources.id = items.source"
             " WHERE items.id > ? AND +state IN ('stored', 'skipped') ORDER BY items.id"
         ):
-            yield SettledItem(*row)
+            yield SettledItem(*values, adopted is not None)
 
-    def _pages(self, query: str) -> Iterator[tuple[Any, ...]]:
+    def _pages(self, query: str, limit: int | None = None) -> Iterator[tuple[Any, ...]]:
         """Rows without their id, which comes first in `query` and is its only parameter."""
+        return islice(self._rows(query, _PAGE if limit is None else min(limit, _PAGE)), limit)
+
+    def _rows(self, query: str, page: int) -> Iterator[tuple[Any, ...]]:
         last = 0
-        while rows := self._all(f"{query} LIMIT {_PAGE}", (last,)):
+        while rows := self._all(f"{query} LIMIT {page}", (last,)):
             for row in rows:
                 yield row[1:]
             last = rows[-1][0]
