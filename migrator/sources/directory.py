@@ -60,7 +60,7 @@ class DirectoryScan:
                 if page.due:
                     yield page.take(_cursor(position))
                 continue
-            position = found.position(None)
+            position = found.begin
             for name, result in self._results(found, root):
                 page.add(result)
                 position = found.position(name)

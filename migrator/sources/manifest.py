@@ -64,9 +64,7 @@ class ManifestScan:
             if not isinstance(found, Folder):
                 page.add(found)
                 continue
-            at = _Cursor(
-                found.position(start.position.after if start and start.position.folder == found.relative else None)
-            )
+            at = _Cursor(found.begin)
             for entry in found.files:
                 relative = f"{found.relative}/{entry.name}" if found.relative else entry.name
                 if not self._glob.takes(relative):
@@ -95,12 +93,12 @@ class ManifestScan:
         finder = Finder(entry.path, self._locator)
         form = self._config.format or _FORMATS.get(os.path.splitext(entry.name)[1].lower())
         if form is None:
-            return [finder.flaw("", 'its format is unknown: set format = "json", "jsonl", "csv" or "txt"')]
+            return [finder.flaw("whole file", 'its format is unknown: set format = "json", "jsonl", "csv" or "txt"')]
         if form != "txt" and not self._config.fields:
-            return [finder.flaw("", "fields is empty: name those that hold locations")]
+            return [finder.flaw("whole file", "fields is empty: name those that hold locations")]
         try:
             if not entry.is_file():
-                return [finder.flaw("", "this is no regular file")]
+                return [finder.flaw("whole file", "this is no regular file")]
             if form == "json":
                 data = _small(entry.path)
                 if data is not None:
@@ -145,7 +143,7 @@ def _small(path: str) -> bytes | None:
 
 
 def _not_unicode(finder: Finder, error: UnicodeDecodeError) -> Result:
-    return finder.flaw("", f"this is not valid {error.encoding.upper()}: save it as UTF-8")
+    return finder.flaw("whole file", f"this is not valid {error.encoding.upper()}: save it as UTF-8")
 
 
 def _parsed(cursor: str) -> _Cursor:

@@ -33,12 +33,14 @@ class Folder:
     relative: str
     path: str
     files: Iterable[os.DirEntry[str]]
-    held: Position | None
-    """Where a resume must begin while this folder lies in one that is not sorted."""
+    begin: Position
+    """Where a resume begins before any of the files."""
+    held: bool
+    """Whether it begins there after any of them too: in a folder that is not sorted, and below it."""
 
-    def position(self, after: str | None) -> Position:
-        """The position after the file called `after`."""
-        return self.held or Position(self.relative, after)
+    def position(self, after: str) -> Position:
+        """Where a resume begins after the file called `after`."""
+        return self.begin if self.held else Position(self.relative, after)
 
 
 @dataclass(slots=True)
@@ -80,9 +82,11 @@ class Walk:
             if listing is None:
                 yield from self._drain()
                 continue
+            begin = start if start and _leads_to(relative, start.folder) else Position(relative, None)
             if listing.streamed and not held:
-                held = (Position(relative, None), len(stack))
-            yield Folder(relative, self._path(relative), listing.files, held[0] if held else None)
+                held = (begin, len(stack))
+            begin = held[0] if held else begin
+            yield Folder(relative, self._path(relative), listing.files, begin, held is not None)
             yield from self._drain()
             stack.append(listing.folders)
 
