@@ -89,8 +89,10 @@ class Run:
                 error = _first(errors)
             except* Unreachable:
                 error = _unreachable()
-            with contextlib.suppress(MigratorError):
+            try:
                 await self._settle()
+            except MigratorError as last:
+                error = error or last
         return await self._result(run, started, error)
 
     async def _move_everything(self) -> None:
