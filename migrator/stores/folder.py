@@ -14,10 +14,10 @@ from migrator.core.content import content_type
 from migrator.core.errors import Changed, Fatal, Gone, PreflightError, Transient
 from migrator.core.keys import key_problem
 from migrator.core.model import MIB, RESERVED_PREFIX, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
-from migrator.stores import local_uploads
+from migrator.stores import folder_uploads
 from migrator.stores.beneath import open_beneath, open_in_thread
-from migrator.stores.local_record import copy_record, read_record, set_time, write_record
-from migrator.stores.local_tree import TEMPORARY, UPLOADS, Temporary, Tree, errors_of, etag_of
+from migrator.stores.folder_record import copy_record, read_record, set_time, write_record
+from migrator.stores.folder_tree import TEMPORARY, UPLOADS, Temporary, Tree, errors_of, etag_of
 
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
@@ -30,7 +30,7 @@ _UNCONDITIONAL = Guards(absent=False, digest=Digest.SHA256)
 _Answer = TypeVar("_Answer")
 
 
-class LocalStore:
+class FolderStore:
     """A folder with the guarantees of a bucket: an object appears whole or not at all and survives a power cut.
 
     Bytes go to a temporary file, to the disk, and then under their name by a hard link, which fails where something
@@ -45,7 +45,7 @@ class LocalStore:
         self._lock = Lock()
         self._tree: Tree | None = None
 
-    async def check_folder(self) -> None:
+    async def check_bucket(self) -> None:
         """Raises PreflightError unless the folder exists and can be written."""
         try:
             await self._run("", self._open_tree)
@@ -118,7 +118,7 @@ class LocalStore:
 
     async def begin(self, upload: Upload) -> str:
         """Opens an upload."""
-        return await self._count("CREATE UPLOAD", upload.key, lambda tree: local_uploads.begin(tree, upload.key))
+        return await self._count("CREATE UPLOAD", upload.key, lambda tree: folder_uploads.begin(tree, upload.key))
 
     async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
         """Stores a part whose bytes are what `sha256` says."""
@@ -126,13 +126,13 @@ class LocalStore:
 
         def work(tree: Tree) -> Part:
             _check(key, body, sha256)
-            return local_uploads.put_part(tree, key, upload_id, number, body, sha256)
+            return folder_uploads.put_part(tree, key, upload_id, number, body, sha256)
 
         return await self._count("PUT PART", key, work)
 
     async def parts(self, key: str, upload_id: str) -> list[Part]:
         """The parts that an open upload already holds."""
-        return await self._count("LIST PARTS", key, lambda tree: local_uploads.parts(tree, key, upload_id))
+        return await self._count("LIST PARTS", key, lambda tree: folder_uploads.parts(tree, key, upload_id))
 
     async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
         """Makes the parts one file."""
@@ -142,11 +142,11 @@ class LocalStore:
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Drops an open upload; an absent one is no error."""
-        await self._count("ABORT UPLOAD", key, lambda tree: local_uploads.abort(tree, key, upload_id))
+        await self._count("ABORT UPLOAD", key, lambda tree: folder_uploads.abort(tree, key, upload_id))
 
     async def open_uploads(self, key: str) -> list[tuple[str, float]]:
         """(upload id, start in seconds since the epoch) of every open upload for exactly this key."""
-        return await self._count("LIST UPLOADS", key, lambda tree: local_uploads.open_uploads(tree, key))
+        return await self._count("LIST UPLOADS", key, lambda tree: folder_uploads.open_uploads(tree, key))
 
     async def checks(self, key: str, digest: Digest, upload_id: str | None = None) -> bool:
         """SHA-256 is checked before a byte is written; the other kinds belong to requests over a network."""
@@ -193,19 +193,19 @@ class LocalStore:
 def _put(tree: Tree, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
     sha256 = _check(upload.key, body, upload.sha256)
     with tree.temporary() as temporary:
-        local_uploads.write_all(temporary.descriptor, body)
+        folder_uploads.write_all(temporary.descriptor, body)
         return _finish(tree, temporary, upload, sha256, guards)
 
 
 def _complete(tree: Tree, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
     with tree.temporary() as temporary:
-        length = local_uploads.join(tree, upload.key, upload_id, parts, temporary.descriptor)
+        length = folder_uploads.join(tree, upload.key, upload_id, parts, temporary.descriptor)
         if upload.size not in (None, length):
             message = f"{upload.key}: the parts have {length} bytes, not the {upload.size} that were read"
             raise Transient(message, side=Side.DESTINATION)
         answer = _finish(tree, temporary, upload, upload.sha256, guards)
     if isinstance(answer, Placed):
-        local_uploads.abort(tree, upload.key, upload_id)
+        folder_uploads.abort(tree, upload.key, upload_id)
     return answer
 
 
@@ -248,7 +248,7 @@ def _copy(tree: Tree, key: str, target: str, etag: str) -> Placed:
     source = _open_for_reading(tree, key)
     try:
         with tree.temporary() as temporary:
-            local_uploads.copy_bytes(source, temporary.descriptor)
+            folder_uploads.copy_bytes(source, temporary.descriptor)
             copy_record(source, temporary.descriptor)
             if etag_of(os.fstat(source)) != etag:
                 raise Changed(f"{key} is no longer what it was", side=Side.DESTINATION)

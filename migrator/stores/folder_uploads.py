@@ -17,7 +17,7 @@ from contextlib import suppress
 from migrator.core.errors import Gone, Invalid
 from migrator.core.model import Part, Side
 from migrator.stores.beneath import open_beneath
-from migrator.stores.local_tree import UPLOADS, Tree, sync_folder
+from migrator.stores.folder_tree import UPLOADS, Tree, sync_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _UPLOAD = re.compile(r"([0-9a-f]{32})-([0-9]{1,20})-[0-9a-f]{16}")
