@@ -17,7 +17,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.httpsession import get_cert_path
 
-from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after
+from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, Credentials, Signer
 from migrator.core.config import Destination, Transfer
 from migrator.core.errors import Fatal, Invalid, ObjectError, PreflightError, Transient
@@ -131,7 +131,7 @@ class Access:
                 if last or refusal.code not in SKEWED or not self.identity.learn_time(headers.get("date")):
                     raise error_of(refusal, self.identity.region) from None
             except botocore.exceptions.BotoCoreError as error:
-                raise _unanswered(error, operation, key or self.bucket) from None
+                raise _unanswered(error, operation, shown(key or self.bucket)) from None
         raise AssertionError
 
     async def close(self) -> None:

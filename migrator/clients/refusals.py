@@ -107,9 +107,16 @@ class Refusal:
     bucket_region: str = ""
 
     def __str__(self) -> str:
-        what = f"{self.operation} {self.key or self.bucket}: {self.status}" + (f" {self.code}" if self.code else "")
+        what = f"{self.operation} {shown(self.key or self.bucket)}: {self.status}" + (
+            f" {self.code}" if self.code else ""
+        )
         text = mask_text(" ".join(self.message.split()))[:_LONGEST_MESSAGE].rstrip(".")
         return f"{what}: {text}" if text else what
+
+
+def shown(key: str) -> str:
+    """`key` on one line of a terminal, whatever is in it."""
+    return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
 def error_of(refusal: Refusal, region: str) -> ObjectError:

@@ -11,7 +11,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from migrator.clients.aws import Access, untrusted
-from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_error, retry_after
+from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_error, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, quote_key
 from migrator.core.config import Transfer
 from migrator.core.errors import ObjectError, Transient
@@ -209,7 +209,7 @@ async def _read_some(response: aiohttp.ClientResponse) -> bytes:
 
 def _lost(error: Exception, operation: str, key: str, *, ambiguous: bool) -> ObjectError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return untrusted(operation, key)
+        return untrusted(operation, shown(key))
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
         what, ambiguous = f"no connection ({_reason(error)})", False
     elif isinstance(error, TimeoutError):
@@ -217,7 +217,7 @@ def _lost(error: Exception, operation: str, key: str, *, ambiguous: bool) -> Obj
     else:
         what = f"the connection broke ({_reason(error)})"
     return Transient(
-        f"{operation} {key}: {what}", side=Side.DESTINATION, hint="tried again by itself", ambiguous=ambiguous
+        f"{operation} {shown(key)}: {what}", side=Side.DESTINATION, hint="tried again by itself", ambiguous=ambiguous
     )
 
 

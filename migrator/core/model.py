@@ -18,6 +18,9 @@ SHA256 = "migrator-sha256"
 RESERVED_PREFIX = "_migrator/"
 """Keys of our own in the destination (canaries, backups), below the configured prefix. Never an item."""
 
+CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
+"""The bytes of every canary. They are always the same: `rclone serve s3` takes no other bytes for a part it has."""
+
 
 class State(StrEnum):
     """Where an item stands. Text in the ledger, so that any SQLite tool shows it as it is."""

@@ -21,7 +21,7 @@ from migrator.core.errors import (
     Transient,
 )
 from migrator.core.keys import key_problem
-from migrator.core.model import Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.core.model import CANARY, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
 from migrator.stores.s3_headers import (
     Constants,
     bare,
@@ -33,7 +33,6 @@ from migrator.stores.s3_headers import (
     md5,
     part_query,
     placed,
-    quoted,
     required,
     standing_of,
 )
@@ -142,7 +141,7 @@ class S3Store:
                 key,
                 Key=target,
                 CopySource={"Bucket": self.bucket, "Key": key},
-                CopySourceIfMatch=quoted(etag),
+                CopySourceIfMatch=etag,
                 # Both are the default; Ceph takes the second only beside the first.
                 MetadataDirective="COPY",
                 TaggingDirective="COPY",
@@ -238,7 +237,7 @@ class S3Store:
         """Sends a canary whose digest of this kind is wrong; whether the server refused it."""
         if digest is Digest.READ_BACK:
             return False
-        body, right, wrong = b"canary", hashlib.sha256(b"canary").digest(), hashlib.sha256(b"other bytes").digest()
+        right, wrong = hashlib.sha256(CANARY).digest(), hashlib.sha256(b"other bytes").digest()
         headers = {
             Digest.SHA256: checksum_headers(wrong),
             Digest.MD5: {"content-md5": md5(b"other bytes")},
@@ -247,7 +246,7 @@ class S3Store:
         operation, query = ("PUT PART", part_query(upload_id, 1)) if upload_id else ("PUT", "")
         payload = wrong if digest is Digest.SIGNED else right
         answer = await self._client.send(
-            operation, "PUT", key, headers, query=query, body=body, payload=payload.hex(), accept=(400, 403)
+            operation, "PUT", key, headers, query=query, body=CANARY, payload=payload.hex(), accept=(400, 403)
         )
         if answer.status < 300:
             return False

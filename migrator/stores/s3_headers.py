@@ -59,7 +59,7 @@ class Constants:
         if upload.tags:
             headers["x-amz-tagging"] = _tagging(upload.tags)
         if guards.replace:
-            headers["if-match"] = quoted(guards.replace)
+            headers["if-match"] = guards.replace
         elif guards.absent:
             headers["if-none-match"] = "*"
         return headers
@@ -77,7 +77,7 @@ class Constants:
 def guard_parameters(guards: Guards) -> dict[str, str]:
     """The preconditions as botocore's parameters."""
     if guards.replace:
-        return {"IfMatch": quoted(guards.replace)}
+        return {"IfMatch": guards.replace}
     return {"IfNoneMatch": "*"} if guards.absent else {}
 
 
@@ -107,7 +107,7 @@ def part_query(upload_id: str, number: int) -> str:
 
 def completed(part: Part) -> dict[str, object]:
     """A part as CompleteMultipartUpload names it."""
-    known: dict[str, object] = {"PartNumber": part.number, "ETag": quoted(part.etag)}
+    known: dict[str, object] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
     return known | {"ChecksumSHA256": _base64(part.sha256)} if part.sha256 else known
 
 
@@ -119,24 +119,23 @@ def placed(headers: Mapping[str, str]) -> Placed:
 def standing_of(headers: Mapping[str, str]) -> Standing:
     """The answer to a HEAD."""
     metadata = {n.lower()[len(_META) :]: value for n, value in headers.items() if n.lower().startswith(_META)}
+    etag = bare(headers.get("etag", ""))
+    # Of an object made of parts the SHA-256 is one of hashes; not every server says so by a "-3" at its end.
+    composite = "-" in etag or headers.get("x-amz-checksum-type") == "COMPOSITE"
+    kept = None if composite else checksum(headers.get("x-amz-checksum-sha256"))
     return Standing(
         size=int(headers.get("content-length", 0)),
-        etag=bare(headers.get("etag", "")),
+        etag=etag,
         version_id=headers.get("x-amz-version-id"),
         content_type=headers.get("content-type", ""),
         metadata=metadata,
-        sha256=checksum(headers.get("x-amz-checksum-sha256")) or _from_hex(metadata.get(SHA256, "")),
+        sha256=kept or _from_hex(metadata.get(SHA256, "")),
     )
 
 
 def bare(etag: str) -> str:
-    """An ETag without its quotes, as it is kept everywhere in this house."""
+    """An ETag without its quotes, as it is kept in this house and sent in preconditions: Ceph 16 takes no other."""
     return etag.strip('"')
-
-
-def quoted(etag: str) -> str:
-    """An ETag as it goes over the wire."""
-    return f'"{etag}"'
 
 
 def checksum(text: str | None) -> bytes | None:

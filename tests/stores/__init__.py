@@ -1,0 +1,1 @@
+"""Tests of the stores: one contract, filled in by each of them."""

@@ -1,0 +1,84 @@
+"""The store's contract on every S3 server of this machine; `make conformance` runs it on Ceph too."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from migrator.core.config import Destination, Transfer
+from migrator.core.model import Digest
+from migrator.stores.s3 import S3Store
+from tests.servers import s3
+from tests.servers.s3 import S3Server, ServerMissing
+
+from .contract import Expected, StoreContract
+
+SERVERS = {
+    "moto": Expected(
+        conditional_copy=False,
+        digests=frozenset(),
+        part_digests=frozenset(),
+        tells_part_checksums=False,
+        refused_keys=frozenset({"control"}),
+    ),
+    "rclone": Expected(
+        conditional_put=False,
+        conditional_replace=False,
+        conditional_complete=False,
+        conditional_copy=False,
+        digests=frozenset({Digest.MD5}),
+        part_digests=frozenset({Digest.MD5}),
+        tells_part_checksums=False,
+        completes_with_final_etag=False,
+        refused_keys=frozenset({"double slash"}),
+        altered_keys=frozenset({"trailing slash"}),
+        uncopied_keys=frozenset({"longest in UTF-8"}),
+    ),
+    "ceph16": Expected(
+        conditional_complete=False,
+        conditional_copy=False,
+        digests=frozenset({Digest.MD5, Digest.SIGNED}),
+        part_digests=frozenset({Digest.MD5, Digest.SIGNED}),
+        keeps_checksum=False,
+        tells_part_checksums=False,
+    ),
+    "ceph20": Expected(),
+}
+"""What was seen of each; tests/servers/README.md and docs/reference/servers.md say it in words."""
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    """Each server in turn."""
+    name: str = request.param
+    if not name.startswith("ceph"):
+        yield request.getfixturevalue(f"{name}_server")
+        return
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip(f"{name}: one instance for all, so not in parallel tests; `make conformance` runs it")
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(s3.ceph(int(name.removeprefix("ceph"))))
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+        yield running
+
+
+@pytest.fixture
+def expected(server: S3Server) -> Expected:
+    """What this server honours."""
+    return SERVERS[server.name]
+
+
+@pytest.fixture
+async def store(server: S3Server) -> AsyncIterator[S3Store]:
+    """A store on a bucket of its own."""
+    destination = Destination(bucket=server.new_bucket(), endpoint_url=server.endpoint)
+    store = await S3Store.open(destination, Transfer(concurrency=16))
+    yield store
+    await store.close()
+
+
+class TestS3Store(StoreContract):
+    """Every server, every promise."""
