@@ -29,6 +29,11 @@ Paths are relative to the working directory. Sizes: `"10MB"` is 10^7 bytes, `"10
 bytes. Durations: `"500ms"`, `"30s"`, `"1h30m"`, `"7d"`.
 """
 
+_PLACE = """\
+Exactly one of `bucket` and `url` is given. Beside `url` only `prefix`, `on_conflict`, `metadata` and `public_url`
+have a meaning; the other keys are refused.
+"""
+
 _TEMPLATES = """\
 ## Templates
 
@@ -42,6 +47,7 @@ fields of the object or row in which the location stood |
 | `metadata`, `tags` | the same and {stored_names} |
 
 A location's path is percent-decoded once; a query string is no part of it. `{{url}}` needs `public_url`.
+Where two have one name, a group of `match` comes before a part of the path, and that before a field.
 """
 
 _LATER = """\
@@ -58,8 +64,7 @@ def reference() -> str:
             _HEAD,
             *_table("The migration", Config, ("name", "checkpoint_dir")),
             *_table("[destination]", Destination),
-            "Exactly one of `bucket` and `url` is given. Beside `url` only `prefix`, `on_conflict` and `public_url` "
-            "have a meaning; the other keys are refused.\n",
+            _PLACE,
             *_table("[[sources]]", SourceBase),
             *_table('[[sources]] with type = "directory"', DirectorySource, _own(DirectorySource)),
             *_table('[[sources]] with type = "manifest"', ManifestSource, _own(ManifestSource)),

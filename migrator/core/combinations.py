@@ -20,10 +20,12 @@ _BUCKET_KEYS = (
     "acl",
     "cache_control",
     "content_disposition",
-    "metadata",
     "tags",
 )
 """Keys that say something only of a bucket."""
+
+_NEEDED = {"url": "public_url", "destination.bucket": "bucket"}
+"""Names in templates that have a value only beside another key of the destination."""
 
 _PROBES = ("a", "b/c", "d/e.f", "g/h/i.tar.gz")
 """Paths of every shape, to see where a key template would put them."""
@@ -177,12 +179,13 @@ def _template_names(at: KeyPath, source: SourceConfig) -> Iterator[Complaint]:
 
 def _later_names(config: Config) -> Iterator[Complaint]:
     for section in ("metadata", "tags"):
-        for key, text in getattr(config.destination, section).items():
+        for key, template in getattr(config.destination, section).items():
             path: KeyPath = ("destination", section, key)
-            names = compile_template(text).names
-            if "url" in names and not config.destination.public_url:
-                needed: KeyPath = ("destination", "public_url")
-                yield Complaint(path, "found {url}, which has no value without public_url beside it", (needed,))
+            names = compile_template(template).names
+            for name, needed in _NEEDED.items():
+                if name in names and not getattr(config.destination, needed):
+                    text = f"found {{{name}}}, which has no value without destination.{needed}"
+                    yield Complaint(path, text, (("destination", needed),))
             for number, source in enumerate(config.sources):
                 known = (*STORED_NAMES, *_known_names(source))
                 wrong = "" if _open(source) else _strangers(names, known)

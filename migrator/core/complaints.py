@@ -43,7 +43,12 @@ class Complaint:
     def line(self, origins: Mapping[KeyPath, str]) -> str:
         """The whole line; `origins` tells of the values that do not come from the file."""
         origin = self.origin or next((origins[path] for path in origins if _along(path, self.path)), "")
-        return f"{dotted(self.path)}{f' ({origin})' if origin else ''}: {self.text}"
+        return _printable(f"{dotted(self.path)}{f' ({origin})' if origin else ''}: {self.text}")
+
+
+def _printable(text: str) -> str:
+    """`text` on one line whatever keys and values it shows."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _along(one: KeyPath, other: KeyPath) -> bool:

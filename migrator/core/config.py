@@ -45,7 +45,7 @@ from migrator.core.values import (
 from migrator.core.values import parse_duration as parse_duration
 from migrator.core.values import parse_size as parse_size
 
-MANIFEST_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "txt"}
+MANIFEST_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}
 """The format of a manifest by the suffix of its name, where the source does not tell it."""
 
 

@@ -62,7 +62,6 @@ def test_a_folder_is_given_whole(url: str) -> None:
         ("acl", "private"),
         ("cache_control", "no-cache"),
         ("content_disposition", "inline"),
-        ("metadata", {"a": "b"}),
         ("tags", {"a": "b"}),
     ],
 )
@@ -150,8 +149,15 @@ def test_metadata_must_be_known_to_every_source() -> None:
 def test_a_url_needs_its_base() -> None:
     destination = {**BUCKET, "metadata": {"at": "{url}"}}
     (problem,) = refused(destination)
-    assert problem.startswith("destination.metadata.at: found {url}, which has no value without public_url")
+    assert problem.startswith("destination.metadata.at: found {url}, which has no value without destination.public_url")
     configured({**destination, "public_url": "https://cdn.example.com"})
+
+
+def test_a_folder_keeps_metadata_but_has_no_bucket_to_tell_of() -> None:
+    folder = {"url": "file:///mnt/x"}
+    configured({**folder, "metadata": {"from": "{path}"}})
+    (problem,) = refused({**folder, "metadata": {"in": "{destination.bucket}"}})
+    assert "has no value without destination.bucket" in problem
 
 
 class TestSamePlace:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.core.config import Config, DirectorySource, ManifestSource
 from migrator.core.errors import ConfigError
 from migrator.core.loading import configure, load
+from migrator.core.schema import KeyPath, known
 
 FILE = """\
 name = "lots"
@@ -32,6 +35,21 @@ key = "{path}"
 concurrency = 10
 timeout = "1m30s"
 """
+
+VARIABLES = [
+    "MIGRATOR_NAME",
+    "MIGRATOR_DESTINATION",
+    "MIGRATOR_DESTINATION__BUCKET",
+    "MIGRATOR_DESTINATION__TAGS__A",
+    "MIGRATOR_SOURCES",
+    "MIGRATOR_SOURCES__0",
+    "MIGRATOR_SOURCES__0__ROOT",
+    "MIGRATOR_SOURCES__1__FIELDS",
+    "MIGRATOR_TRANSFER__RETRIES",
+    "MIGRATOR_TRANSFER__RETRIES__X",
+    "MIGRATOR_NOTIFY__X",
+    "MIGRATOR___",
+]
 
 
 @pytest.fixture
@@ -353,6 +371,48 @@ def test_what_metadata_and_tags_want_of_the_items() -> None:
     config = configure(VALID | {"sources": [source], "destination": destination}, {}, {})
     assert config.carry == ("lot", "dir", "seller")
     assert configure(VALID, {}, {}).carry == ()
+
+
+def _tables() -> st.SearchStrategy[dict[str, Any]]:
+    """Tables with every known key, some typos, and values of every kind in every place."""
+    junk = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+        max_leaves=3,
+    ).filter(lambda value: value is not None)
+    text = st.sampled_from(["a", "{path}", "{lot}", "{", "*.txt", "/", "file:///tmp", "10MB", "1s", "http://h", "("])
+
+    def section(*places: KeyPath) -> st.SearchStrategy[dict[str, Any]]:
+        names = st.sampled_from(
+            [name for place in places for name in (*known(place), "nam", "rot", "query", "variants")]
+        )
+        return st.dictionaries(names, junk | text, max_size=6)
+
+    kinds = st.sampled_from(["directory", "manifest", "table", "dir", 3])
+    source = st.builds(lambda keys, kind: {**keys, "type": kind}, section(("sources", 0)), kinds)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.just("n") | junk,
+            "destination": section(("destination",)) | junk,
+            "sources": st.lists(source | junk, max_size=3) | junk,
+            "transfer": section(("transfer",)) | junk,
+            "notify": junk,
+            "bucket": junk,
+        },
+    )
+
+
+@given(_tables(), st.dictionaries(st.sampled_from(VARIABLES), st.text(max_size=6), max_size=3))
+def test_any_table_is_a_config_or_one_line_for_each_problem(table: dict[str, Any], environment: dict[str, str]) -> None:
+    told: tuple[str, ...] = ("it is a config: ",)
+    try:
+        configure(table, environment, {})
+    except ConfigError as error:
+        told = error.problems
+    assert told
+    assert len(set(told)) == len(told)
+    assert all(": " in problem and problem.isprintable() for problem in told)
 
 
 def test_a_config_is_a_frozen_value(file: Path) -> None:
