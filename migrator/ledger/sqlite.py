@@ -5,6 +5,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -12,10 +13,17 @@ from typing import TypeVar
 from migrator.core.errors import LedgerError
 from migrator.core.model import Capabilities, OpenUpload, Page, Settlement, Tally, Task
 from migrator.ledger import intake, journal
-from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, close_writer, connect_writer, translated
+from migrator.ledger.connection import (
+    OLDEST_SQLITE,
+    check_quickly,
+    close_writer,
+    connect_reader,
+    connect_writer,
+    translated,
+)
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, disown, retry
-from migrator.ledger.schema import migrate
+from migrator.ledger.schema import migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
 from migrator.ledger.writer import Writer
 
@@ -190,21 +198,29 @@ def _chosen(connection: sqlite3.Connection, sources: Sequence[str] | None) -> di
 
 def _prepared(path: Path, name: str) -> sqlite3.Connection:
     """A writing connection to a ledger that is whole, up to date and this migration's; made when it is absent."""
-    if not path.exists():
+    if path.exists():
+        _inspect(path)
+    else:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(path.parent)
     connection = connect_writer(path)
     try:
-        for file in path.parent.glob(f"{path.name}*"):  # with its -wal and -shm
-            file.chmod(0o600)
         migrate(connection)
-        check_quickly(connection)
         _name(connection, path, name)
         disown(connection)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).chmod(0o600)
     except BaseException:
         close_writer(connection)
         raise
     return connection
+
+
+def _inspect(path: Path) -> None:
+    """Refuses what is damaged, newer or no ledger, and leaves every byte of it as it is."""
+    with closing(connect_reader(path)) as connection:
+        pending(connection)
+        check_quickly(connection)
 
 
 def _name(connection: sqlite3.Connection, path: Path, name: str) -> None:

@@ -151,6 +151,15 @@ class LedgerView:
         with translated(self.path):
             return journal.tallies(self._connection)
 
+    def large(self, above: int, part_size: int) -> tuple[int, int]:
+        """(items, parts): what is still to be moved and has more than `above` bytes. Looks at every item to move."""
+        ((items, parts),) = self._all(
+            "SELECT count(*), coalesce(sum((size + ? - 1) / ?), 0) FROM items"
+            " WHERE (state = 'planned' OR state = 'intended') AND size > ?",
+            (part_size, part_size, above),
+        )
+        return int(items), int(parts)
+
     def scans(self) -> list[Scan]:
         """One of each source that was scanned, in the order in which they were first seen."""
         rows = self._all(
@@ -234,12 +243,14 @@ class LedgerView:
 
     def settled(self) -> Iterator[SettledItem]:
         """Every stored or skipped item, in the order of the scan."""
-        for *values, adopted in self._pages(
+        for source, location, key, size, sha256, etag, version, mime, replaced, at, skip, adopted in self._pages(
             "SELECT items.id, name, location, key, coalesce(stored_size, size), sha256, etag, version_id, content_type,"
             " replaced, settled_at, fault, adopted FROM items JOIN sources ON sources.id = items.source"
             " WHERE items.id > ? AND +state IN ('stored', 'skipped') ORDER BY items.id"
         ):
-            yield SettledItem(*values, adopted is not None)
+            yield SettledItem(
+                source, location, key, size, sha256, etag, version, mime, replaced, at, skip, bool(adopted)
+            )
 
     def _pages(self, query: str, limit: int | None = None) -> Iterator[tuple[Any, ...]]:
         """Rows without their id, which comes first in `query` and is its only parameter."""
