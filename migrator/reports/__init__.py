@@ -1,0 +1,1 @@
+"""What people read afterwards: JSON, CSV and Markdown, all from the ledger alone."""

@@ -1,0 +1,99 @@
+"""The `migrator` command: all commands put together, and the one place where the process gets its exit status."""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from migrator.cli import failing, looking, moving, preparing, trying
+from migrator.cli.output import complain
+from migrator.core.errors import MigratorError
+
+EPILOG = """\b
+Exit status: 0 complete, 1 finished with failed items or problems, 2 usage or config,
+3 preflight (credentials, permissions, bucket), 4 ledger, 5 stopped by a limit (resumable),
+130/143 interrupted (resumable)."""
+
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+"""What Typer raises for a command line that it cannot parse; it has no public name."""
+
+
+class Commands(TyperGroup):
+    """Runs a command; what it returns or raises becomes the exit status, in words that help."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Always ends in `ctx.exit`, but for usage errors, which Typer prints itself (2)."""
+        ctx.exit(self._status(ctx))
+
+    def _status(self, ctx: Any) -> int:
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort, USAGE_ERROR):
+            raise
+        except MigratorError as error:
+            complain(failing.explanation(error))
+            return failing.exit_status(error)
+        except KeyboardInterrupt:
+            complain(["interrupted"])
+            return failing.INTERRUPTED
+        except BrokenPipeError:
+            # Nobody reads on: without this the interpreter would complain once more when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return failing.BROKEN_PIPE
+        except Exception as error:
+            wrapped = failing.unforeseen(error)
+            complain(failing.explanation(wrapped))
+            return failing.exit_status(wrapped)
+        return status if isinstance(status, int) else 0
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="migrator",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EPILOG,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"migrator {version('migrator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Moves whole legacy collections of objects into one S3 bucket; can be killed and resumed at any point.
+
+    \b
+    Examples:
+      migrator demo                        see it work on this machine, nothing needed
+      migrator copy photos/ s3://bucket/   a directory into a bucket, without a config file
+      migrator init                        write a migrator.toml to fill in
+      migrator test-connection             check credentials, bucket and sources
+      migrator plan                        what would move, and what is wrong with it
+      migrator migrate                     move it; the same command again resumes
+      migrator status                      how far it is, from another terminal too
+    """
+
+
+for name, command in (preparing.commands | moving.commands | looking.commands | trying.commands).items():
+    app.command(name)(command)
+
+
+def run() -> None:
+    """Parses the command line, runs one command and ends the process."""
+    app()

@@ -1,0 +1,105 @@
+"""`migrator copy SRC DST`: the config that two arguments stand for, written out as a file like any other."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from migrator.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from migrator.core.config import Config
+
+MANIFESTS = (".json", ".jsonl", ".csv", ".txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What may be said beside SRC and DST."""
+
+    key: str = "{path}"
+    fields: Sequence[str] = ("url",)
+    endpoint_url: str = ""
+    region: str = ""
+    allow_private: bool = False
+
+
+def copy_table(source: str, destination: str, wishes: Wishes) -> dict[str, Any]:
+    """The table of a migrator.toml for `source` -> `destination`. Its name is the same for the same two, always.
+
+    Raises ConfigError when either is nothing that can be copied from or to.
+    """
+    origin = _source(source, wishes)
+    target = _destination(destination, wishes)
+    place = origin.get("root") or origin.get("files")
+    digest = hashlib.sha256(f"{place}\0{destination.rstrip('/')}".encode(errors="surrogateescape")).hexdigest()
+    return {"name": f"copy-{digest[:12]}", "destination": target, "sources": [origin]}
+
+
+def copy_config(source: str, destination: str, wishes: Wishes, flags: Mapping[str, Any]) -> "tuple[Config, Path]":
+    """(config, the file that now holds it), so that status, retry and report find this migration by `-c FILE`."""
+    from migrator.core.loading import configure
+
+    table = copy_table(source, destination, wishes)
+    config = configure(table, os.environ, flags, f"copy {source} {destination}")
+    path = config.checkpoint_dir / f"{config.name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(toml(table, f"migrator copy {source} {destination}"))
+    return config, path
+
+
+def toml(table: Mapping[str, Any], title: str) -> str:
+    """`table` as the text of a config file."""
+    (source,) = table["sources"]
+    lines = [f"# {title}".replace("\n", " "), f"name = {_value(table['name'])}", "", "[destination]"]
+    lines += [f"{key} = {_value(value)}" for key, value in table["destination"].items()]
+    lines += ["", "[[sources]]"]
+    lines += [f"{key} = {_value(value)}" for key, value in source.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    # TOML's strings, booleans and lists of strings are JSON's; but no surrogate pairs, and DEL is escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _source(source: str, wishes: Wishes) -> dict[str, Any]:
+    if source.startswith("s3://"):
+        raise ConfigError(f"{source}: a bucket as a source is not available yet", hint="give a directory or a manifest")
+    path = Path(source.removeprefix("file://"))
+    if path.is_dir():
+        return {"name": "files", "type": "directory", "root": str(path.resolve()), "key": wishes.key}
+    if path.suffix.lower() not in MANIFESTS:
+        raise ConfigError(
+            f"{source} is no directory and no manifest",
+            hint=f"give a directory, or a file or glob that ends in {', '.join(MANIFESTS)}",
+        )
+    if not any(mark in source for mark in "*?[") and not path.is_file():
+        raise ConfigError(f"{source} does not exist")
+    table: dict[str, Any] = {"name": "manifest", "type": "manifest", "files": str(path.absolute()), "key": wishes.key}
+    if path.suffix.lower() != ".txt":
+        table["fields"] = list(wishes.fields)
+    if wishes.allow_private:
+        table["allow_private"] = True
+    return table
+
+
+def _destination(destination: str, wishes: Wishes) -> dict[str, Any]:
+    parts = urlsplit(destination)
+    if parts.scheme == "file" and parts.path.startswith("/"):
+        return {"url": destination}
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(
+            f"{destination} is no destination", hint="write s3://bucket/prefix, or file:///directory with three slashes"
+        )
+    prefix = destination.removeprefix("s3://").partition("/")[2].strip("/")
+    table: dict[str, Any] = {"bucket": parts.netloc, "prefix": f"{prefix}/" if prefix else ""}
+    if wishes.endpoint_url:
+        table["endpoint_url"] = wishes.endpoint_url
+    if wishes.region:
+        table["region"] = wishes.region
+    return table

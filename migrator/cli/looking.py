@@ -1,0 +1,187 @@
+"""Commands that only look: status, report."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json
+from migrator.cli.output import Output
+from migrator.cli.summary import command, totals
+from migrator.core.errors import ConfigError, MigratorError
+from migrator.core.model import State
+from migrator.reports import words
+
+if TYPE_CHECKING:
+    from migrator.core.config import Config
+    from migrator.ledger.lock import Holder
+    from migrator.ledger.view import LedgerView, Pace
+    from migrator.reports.overview import Overview
+
+FORMATS = ("md", "json", "csv")
+FILES = {"md": "report.md", "json": "report.json", "csv": "failed.csv"}
+
+ENDINGS = {
+    0: "was complete",
+    1: "finished, with failed items or problems",
+    5: "was stopped by a limit",
+    130: "was interrupted (Ctrl+C)",
+    143: "was interrupted (SIGTERM)",
+}
+"""How a run with this exit status ended."""
+
+WATCH_EVERY = 2.0
+"""Seconds between two looks."""
+
+
+def status(
+    config_file: ConfigFile = CONFIG_FILE,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl+C.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Say how far the migration is, from the ledger, whether it runs or not.
+
+    \b
+    Examples:
+      migrator status
+      migrator status --watch          in another terminal
+      migrator status --json | jq .states.failed.items
+    """
+    from migrator import wiring
+
+    output = Output(as_json=as_json)
+    config = wiring.load_config(config_file, {})
+    while True:
+        _show_status(output, config, config_file, clear=watch and sys.stdout.isatty())
+        if not watch:
+            return 0
+        sys.stdout.flush()
+        time.sleep(WATCH_EVERY)
+
+
+def _show_status(output: Output, config: "Config", config_file: Path, *, clear: bool) -> None:
+    from migrator import wiring
+    from migrator.reports.overview import overview
+    from migrator.reports.tree import overview_tree
+
+    with wiring.view(config) as view:
+        seen, holder, pace = overview(view, brief=True), view.holder(), view.pace()
+    if output.as_json:
+        running = str(holder) if holder else None
+        speed = {"items_per_second": round(pace.items, 2), "bytes_per_second": round(pace.bytes)}
+        output.emit({"migration": config.name, "running": running, **speed, **overview_tree(seen)})
+        return
+    lines = list(_status(config.name, seen, holder, pace, config_file))
+    if clear:
+        # Home, each line to its end, then what is left below: no flicker, as a whole clear would.
+        print("\033[H" + "\n".join(f"{line}\033[K" for line in lines) + "\n\033[J", end="")
+    else:
+        output.say(lines)
+
+
+def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", config_file: Path) -> Iterator[str]:
+    yield f"{name}: {_running(seen, holder)}"
+    yield ""
+    yield from totals(seen)
+    done = seen.total - seen.to_move
+    yield ""
+    if seen.total:
+        known = "" if seen.complete else " known so far (the scan is not complete)"
+        yield f"done    {done * 100 // seen.total} %, {words.count(done)} of {words.count(seen.total, 'object')}{known}"
+    if holder and pace.items:
+        left = f", about {words.duration(seen.to_move / pace.items)} left" if seen.complete and seen.to_move else ""
+        yield f"speed   {words.rate(pace.items)} objects/s, {words.size(pace.bytes)}/s{left}"
+    if seen.items(State.FAILED) or seen.problem_count:
+        yield f"more    `{command('report', config_file)}` names what failed, with examples and what to do"
+    if not holder and (seen.to_move or not seen.complete):
+        yield f"next    `{command('migrate', config_file)}` goes on"
+    yield f"ledger  {seen.path}"
+
+
+def _running(seen: "Overview", holder: "Holder | None") -> str:
+    if holder:
+        return f"running ({holder})"
+    if not seen.runs:
+        return "planned, nothing moved yet"
+    last = seen.runs[-1]
+    when = words.moment(last.started_at)
+    if last.finished_at is None:
+        return f"not running; run {last.number} of {when} was cut off (nothing is lost by that)"
+    how = ENDINGS.get(last.status or 0, f"ended with status {last.status}")
+    return f"not running; run {last.number} of {when} {how}"
+
+
+def report(
+    config_file: ConfigFile = CONFIG_FILE,
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="md (default), json, or csv: what failed.")
+    ] = None,
+    output_path: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PATH", help="A file, or a folder for all formats. Default: stdout."),
+    ] = None,
+) -> int:
+    """Write down what was moved, what was not and why: one page, or everything for machines.
+
+    \b
+    Examples:
+      migrator report                              a page of Markdown on stdout
+      migrator report -o report/                   report.md, report.json and failed.csv in a folder
+      migrator report --format csv -o failed.csv   failed items; itself a manifest, so
+      migrator copy failed.csv s3://bucket/ --key '{key}'   tries them by another way
+      migrator report --format json | jq '.failures[].location'
+    """
+    from migrator import wiring
+
+    if format_name not in (None, *FORMATS):
+        raise ConfigError(f"--format {format_name}: there is no such format", hint=f"one of {', '.join(FORMATS)}")
+    config = wiring.load_config(config_file, {})
+    with wiring.view(config) as view:
+        if output_path is None:
+            _write(format_name or "md", view, config.name, sys.stdout)
+            return 0
+        for path, each in _targets(output_path, format_name):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    _write(each, view, config.name, file)
+            except OSError as error:
+                raise MigratorError(f"{path} cannot be written: {error.strerror}") from None
+            Output().say([f"wrote {path}"])
+    return 0
+
+
+def _targets(path: Path, format_name: str | None) -> list[tuple[Path, str]]:
+    """(file, format) of each that is wanted: a folder takes all formats, a file the one that its suffix says."""
+    by_suffix = {".md": "md", ".json": "json", ".csv": "csv"}
+    if path.is_dir() or (not path.suffix and format_name is None):
+        return [(path / FILES[each], each) for each in FORMATS if format_name in (None, each)]
+    return [(path, format_name or by_suffix.get(path.suffix.lower(), "md"))]
+
+
+def _write(format_name: str, view: "LedgerView", name: str, file: TextIO) -> None:
+    from migrator.reports.overview import overview
+
+    if format_name == "csv":
+        from migrator.reports.failed_csv import write_failed
+
+        write_failed(view.failures(), file)
+        return
+    seen, release = overview(view), version("migrator")
+    if format_name == "json":
+        from migrator.reports.report_json import write_json
+        from migrator.reports.tree import overview_tree
+
+        head = {"migration": name, "migrator": release, "written": words.moment(time.time())}
+        write_json({**head, **overview_tree(seen)}, view.failures(), file)
+    else:
+        from migrator.reports.markdown import markdown
+
+        file.write(markdown(seen, name, release, time.time()) + "\n")
+
+
+commands: dict[str, Callable[..., Any]] = {"status": status, "report": report}

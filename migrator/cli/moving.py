@@ -1,0 +1,268 @@
+"""Commands that move, or say what would move: plan, migrate, retry, copy."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrator.cli.options import (
+    CONFIG_FILE,
+    Bandwidth,
+    Concurrency,
+    ConfigFile,
+    Json,
+    Limit,
+    LogFile,
+    MaxDuration,
+    Quiet,
+    Rescan,
+    RetryFailed,
+    SourceNames,
+    Verbose,
+)
+from migrator.cli.output import Output, observing
+from migrator.cli.summary import after_run, command, planned
+from migrator.core.errors import ConfigError, LedgerError
+from migrator.core.model import SMALL, State
+
+if TYPE_CHECKING:
+    from migrator.cli.observers.counts import Counts
+    from migrator.core.config import Config
+    from migrator.wiring import RunOptions
+
+
+def plan(
+    config_file: ConfigFile = CONFIG_FILE,
+    source: SourceNames = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> int:
+    """Scan into the ledger and say what would move; nothing moves.
+
+    \b
+    Examples:
+      migrator plan                   items, bytes, problems, collisions, requests
+      migrator plan --source lots     one source only
+      migrator plan --json            the same for machines
+
+    Exits 1 when there are problems or collisions.
+    """
+    from migrator import wiring
+
+    config = wiring.load_config(config_file, {})
+    return show_plan(Output(verbose, quiet, as_json, log_file), config, config_file, source)
+
+
+def migrate(
+    config_file: ConfigFile = CONFIG_FILE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would move; ledger and bucket stay untouched.")
+    ] = False,
+    limit: Limit = None,
+    source: SourceNames = None,
+    concurrency: Concurrency = None,
+    bandwidth: Bandwidth = None,
+    max_duration: MaxDuration = None,
+    retry_failed: RetryFailed = False,
+    rescan: Rescan = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> int:
+    """Scan and move everything; the same command again resumes, whatever stopped the last one.
+
+    \b
+    Examples:
+      migrator migrate                                    all of it
+      migrator migrate --dry-run                          what would move, without touching anything
+      migrator migrate --limit 100                        a first hundred, to look at
+      migrator migrate --source photos --concurrency 128  one source, faster
+      migrator migrate --max-duration 2h --bandwidth 50MB for two hours, at 50 MB a second at most
+      migrator migrate --retry-failed                     and try failed items again
+    """
+    from migrator import wiring
+
+    output = Output(verbose, quiet, as_json, log_file)
+    config = wiring.load_config(config_file, speed(concurrency, bandwidth))
+    if dry_run:
+        return show_plan(output, config, config_file, source, dry_run=True)
+    options = wiring.RunOptions(limit, tuple(source or ()), seconds(max_duration), retry_failed, rescan)
+    return move(output, config, options, config_file)
+
+
+def retry(
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only this fault; may be given several times.")
+    ] = None,
+    config_file: ConfigFile = CONFIG_FILE,
+    source: SourceNames = None,
+    as_json: Json = False,
+) -> int:
+    """Put failed items back in the queue; `migrator migrate` then tries them again.
+
+    \b
+    Examples:
+      migrator retry                       all failed items
+      migrator retry --fault transient     those of one fault
+      migrator retry --fault gone --fault forbidden --source lots
+    """
+    from migrator import wiring
+    from migrator.core.model import Fault
+    from migrator.reports import words
+
+    unknown = sorted(set(fault or ()) - set(Fault))
+    if unknown:
+        raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
+    config = wiring.load_config(config_file, {})
+    number = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
+    output = Output(as_json=as_json)
+    if as_json:
+        output.emit({"planned": number})
+    elif number:
+        output.say([f"{words.count(number, 'item')} planned again; `{command('migrate', config_file)}` tries them"])
+    else:
+        output.say(["no failed items of that kind; nothing changed"])
+    return 0
+
+
+def copy(
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="A directory, or a manifest (json, jsonl, csv, txt) or glob.")
+    ],
+    dst: Annotated[str, typer.Argument(metavar="DST", help="s3://bucket/prefix or file:///directory.")],
+    key: Annotated[str, typer.Option("--key", metavar="TEMPLATE", help="Template of the destination key.")] = "{path}",
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--field", metavar="NAME", help="Where URLs stand in a manifest; default: url."),
+    ] = None,
+    endpoint_url: Annotated[str, typer.Option("--endpoint-url", metavar="URL", help="An S3-compatible server.")] = "",
+    region: Annotated[str, typer.Option("--region", metavar="NAME", help="The bucket's region.")] = "",
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="The manifest's URLs may point to private addresses.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")] = False,
+    limit: Limit = None,
+    concurrency: Concurrency = None,
+    bandwidth: Bandwidth = None,
+    max_duration: MaxDuration = None,
+    retry_failed: RetryFailed = False,
+    rescan: Rescan = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> int:
+    """Copy a directory or a manifest without a config file; the same command again resumes.
+
+    \b
+    Examples:
+      migrator copy photos/ s3://bucket/photos          a tree of files
+      migrator copy urls.txt s3://bucket/               one URL a line
+      migrator copy 'lots/*.json' s3://bucket/ --field image_url --field thumb_url
+      migrator copy failed.csv s3://bucket/ --key '{key}'   what a report lists as failed
+      migrator copy photos/ file:///mnt/archive         into another directory
+
+    Each pair of SRC and DST has a ledger of its own in checkpoints/, and a config file beside it for
+    `migrator status -c`, `retry -c` and `report -c`.
+    """
+    from migrator import wiring
+    from migrator.cli.copy import Wishes, copy_config
+
+    output = Output(verbose, quiet, as_json, log_file)
+    wishes = Wishes(key, tuple(field or ("url",)), endpoint_url, region, allow_private)
+    config, config_file = copy_config(src, dst, wishes, speed(concurrency, bandwidth))
+    if dry_run:
+        return show_plan(output, config, config_file, None, dry_run=True)
+    return move(output, config, wiring.RunOptions(limit, (), seconds(max_duration), retry_failed, rescan), config_file)
+
+
+def move(output: Output, config: "Config", options: "RunOptions", config_file: Path) -> int:
+    """A run with everything around it: the display, the log, the summary."""
+    from migrator import wiring
+    from migrator.reports.overview import overview
+    from migrator.reports.tree import overview_tree, summary_tree
+
+    with observing(output, config, "migrate", _counts(config, options)) as observer:
+        result = wiring.migrate(config, options, observer)
+    with wiring.view(config) as view:
+        seen = overview(view)
+    if output.as_json:
+        ending = {"exit_status": result.exit_status, "stopped": result.error.message if result.error else ""}
+        output.emit({"event": "summary", **summary_tree(result.summary), **ending, **overview_tree(seen)})
+    else:
+        log = output.log_file or config.log_path
+        output.say(after_run(result.summary, result.error, seen, config_file, log))
+    return result.exit_status
+
+
+def _counts(config: "Config", options: "RunOptions") -> "Counts":
+    """Counts that begin where the ledger stands, if there is one that can be read."""
+    from migrator import wiring
+    from migrator.cli.observers.counts import Counts
+
+    sources = set(options.sources or [source.name for source in config.sources])
+    if not config.ledger_path.exists():
+        return Counts.resuming((), sources)
+    try:
+        with wiring.view(config) as view:
+            scans, tallies = view.scans(), view.tallies()
+    except LedgerError:  # the run itself says so, and better
+        return Counts.resuming((), sources)
+    complete = {scan.source for scan in scans if scan.complete}
+    left = sources - complete or any(tally.state in (State.PLANNED, State.INTENDED) for tally in tallies if tally.items)
+    return Counts.resuming(
+        tallies, sources, complete if left and not options.rescan else (), failed_too=options.retry_failed
+    )
+
+
+def show_plan(
+    output: Output, config: "Config", config_file: Path, sources: list[str] | None, *, dry_run: bool = False
+) -> int:
+    """Scans, into the ledger or (dry) into one that is thrown away, and prints what was found."""
+    from migrator import wiring
+    from migrator.cli.observers.counts import Counts
+    from migrator.reports.overview import overview
+    from migrator.reports.requests import estimate
+    from migrator.reports.tree import overview_tree
+
+    names = tuple(sources or ())
+    counts = Counts.resuming((), names or [source.name for source in config.sources])
+    with observing(output, config, "plan", counts, log=not dry_run) as observer:
+        result = wiring.plan(config, names, observer, dry_run=dry_run)
+    try:
+        with result.view() as view:
+            seen = overview(view)
+            requests = estimate(seen, *view.large(SMALL, config.transfer.part_size))
+    finally:
+        if dry_run:
+            result.discard()
+    if output.as_json:
+        output.emit({"event": "summary", "dry_run": dry_run, "estimate": asdict(requests), **overview_tree(seen)})
+    else:
+        output.say(planned(seen, requests, config_file, dry_run=dry_run))
+    if result.error:
+        raise result.error
+    return 1 if seen.problem_count or seen.collision_count else 0
+
+
+def speed(concurrency: int | None, bandwidth: str | None) -> dict[str, Any]:
+    """The flags that stand for keys of [transfer]."""
+    return {"transfer.concurrency": concurrency, "transfer.bandwidth": bandwidth}
+
+
+def seconds(text: str | None) -> float | None:
+    """What `--max-duration` says."""
+    from migrator.core.config import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"--max-duration {text}: {error}") from None
+
+
+commands: dict[str, Callable[..., Any]] = {"plan": plan, "migrate": migrate, "retry": retry, "copy": copy}

@@ -1,0 +1,132 @@
+"""What a run has done so far, counted from what the engine tells; every observer that shows figures reads this."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from migrator.core.model import Failed, Page, Settlement, Skipped, State, Stored, Tally
+
+WINDOW = 15.0
+"""Seconds over which the current speed is measured."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Running totals. Written by the engine's thread, read by whoever draws: each figure is right by itself."""
+
+    now: Callable[[], float] = time.monotonic
+    total: int = 0
+    """Items to be dealt with that are known so far."""
+    total_bytes: int = 0
+    unsized: int = 0
+    """Items among them whose size only the transfer will tell."""
+    before: int = 0
+    """Items that earlier runs had dealt with."""
+    stored: int = 0
+    stored_bytes: int = 0
+    done_bytes: int = 0
+    """Bytes of all settled items, as the scan knew them: what is left of `total_bytes` follows from it."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+    problems: int = 0
+    left_out: int = 0
+    retries: int = 0
+    limit: int = 0
+    scanning: set[str] = field(default_factory=set)
+    """Sources of which more may come."""
+    start: float = 0.0
+    samples: deque[tuple[float, int, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.start = self.now()
+
+    @classmethod
+    def resuming(
+        cls,
+        tallies: Sequence[Tally],
+        sources: Collection[str],
+        scanned: Collection[str] = (),
+        *,
+        failed_too: bool = False,
+    ) -> "Counts":
+        """Counts of `sources` that begin where the ledger stands; those in `scanned` have been seen to their end.
+
+        `failed_too`: failed items go back to planned.
+        """
+        counts = cls(scanning={source for source in sources if source not in scanned})
+        for tally in tallies:
+            if tally.source not in sources:
+                continue
+            if tally.state in (State.PLANNED, State.INTENDED) or (failed_too and tally.state is State.FAILED):
+                counts.total += tally.items
+                counts.total_bytes += tally.bytes
+                counts.unsized += 0 if tally.bytes else tally.items
+            else:
+                counts.before += tally.items
+        return counts
+
+    def page(self, page: Page, new: int) -> None:
+        """A page of a scan: `new` of its items were not known."""
+        self.problems += len(page.problems)
+        self.left_out += page.skipped
+        self.total += new
+        if new and page.items:
+            share = new / len(page.items)
+            sizes = [item.size for item in page.items if item.size is not None]
+            self.total_bytes += int(sum(sizes) * share)
+            self.unsized += round((len(page.items) - len(sizes)) * share)
+
+    def scan_complete(self, source: str) -> None:
+        """Nothing more will come from `source`."""
+        self.scanning.discard(source)
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """A batch of outcomes."""
+        moved_bytes = 0
+        for settlement in settlements:
+            outcome = settlement.outcome
+            if settlement.task.size is None:
+                self.unsized -= 1
+            else:
+                self.done_bytes += settlement.task.size
+            if isinstance(outcome, Stored):
+                self.stored += 1
+                moved_bytes += outcome.size
+            elif isinstance(outcome, Skipped):
+                self.skipped[outcome.reason] = self.skipped.get(outcome.reason, 0) + 1
+            elif isinstance(outcome, Failed):
+                self.failed[outcome.fault] = self.failed.get(outcome.fault, 0) + 1
+        self.stored_bytes += moved_bytes
+        self.samples.append((self.now(), len(settlements), moved_bytes))
+
+    @property
+    def done(self) -> int:
+        """Items settled in this run."""
+        return self.stored + sum(self.skipped.copy().values()) + sum(self.failed.copy().values())
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self.now() - self.start
+
+    def speed(self) -> tuple[float, float]:
+        """(items, bytes) a second over the last WINDOW seconds."""
+        now = self.now()
+        while self.samples and self.samples[0][0] < now - WINDOW:
+            self.samples.popleft()
+        span = min(WINDOW, max(now - self.start, 0.5))
+        samples = list(self.samples)
+        return sum(items for _, items, _ in samples) / span, sum(sent for _, _, sent in samples) / span
+
+    def eta(self) -> float | None:
+        """Seconds until everything known is settled; None while a scan goes on or nothing moves."""
+        if self.scanning:
+            return None
+        items, sent = self.speed()
+        left = self.total - self.done
+        if left <= 0 or not items:
+            return None
+        by_items = left / items
+        by_bytes = (self.total_bytes - self.done_bytes) / sent if sent and self.unsized <= 0 else 0.0
+        return max(by_items, by_bytes)

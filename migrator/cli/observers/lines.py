@@ -1,0 +1,204 @@
+"""Observers that print lines: for people without a terminal, for `-v`, and JSON for machines."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from migrator.cli.observers.counts import Counts
+from migrator.cli.observers.several import Silent
+from migrator.core.model import Failed, Page, Settlement
+from migrator.core.ports import EventKind
+from migrator.core.secrets import mask_text
+from migrator.reports import words
+
+INTERVAL = 10.0
+"""Seconds between plain lines."""
+
+EVENTS = {
+    "page": "a page of a scan is in the ledger: `source`, `items`, `new`, `problems`",
+    "problem": "something that could not become an item: `source`, `place`, `position`, `fault`, `message`",
+    "scanned": "`source` has been seen to its end",
+    "started": "transfers begin: `concurrency`",
+    "progress": "at most one a second: `stored`, `bytes`, `skipped`, `failed`, `total`, `retries`, `concurrency`, "
+    "`items_per_second`, `bytes_per_second`, `eta` (seconds, null while unknown)",
+    "failed": "an item failed: `source`, `key`, `location` (secrets masked), `fault`, `message`, `attempts`",
+    "note": "anything else: `kind` (retry, slower, faster, paused, resumed, stopping, note), `message` and its details",
+    "summary": "the last line: what `migrator status --json` prints, and `exit_status`, `stopped`, `seconds`, `moved`",
+}
+"""The events of `--json`, one object a line, told apart by `event`."""
+
+LOUD = (EventKind.SLOWER, EventKind.PAUSED, EventKind.RESUMED, EventKind.STOPPING, EventKind.NOTE)
+"""Said to people even without -v."""
+
+
+class Lines:
+    """Writes whole lines to a stream and falls silent when nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """One line, at once."""
+        with self._lock:
+            if self._stream is None:
+                return
+            try:
+                self._stream.write(text + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._stream = None
+
+
+class PlainLines(Silent):
+    """One line of figures every INTERVAL seconds, and what is worth a line in between."""
+
+    def __init__(self, write: Callable[[str], None], counts: Counts, interval: float = INTERVAL) -> None:
+        self._write = write
+        self._counts = counts
+        self._interval = interval
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="progress", daemon=True)
+
+    def __enter__(self) -> "PlainLines":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        if kind in LOUD:
+            self._write(mask_text(message))
+
+    def _tick(self) -> None:
+        while not self._over.wait(self._interval):
+            self._write(figures(self._counts))
+
+
+class Telling(Silent):
+    """With -v: a line for each failure, retry and problem."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        for problem in page.problems:
+            place = f"{problem.place}:{problem.position}" if problem.position else problem.place
+            self._write(mask_text(f"problem ({problem.fault}) {place}: {problem.message}"))
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            if isinstance(settlement.outcome, Failed):
+                outcome = settlement.outcome
+                self._write(mask_text(f"failed ({outcome.fault}) {settlement.task.location}: {outcome.message}"))
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        if kind is EventKind.RETRY:
+            self._write(mask_text(f"retry: {message}"))
+
+
+class JsonLines(Silent):
+    """One JSON object a line, as in EVENTS."""
+
+    def __init__(self, write: Callable[[str], None], counts: Counts, interval: float = 1.0) -> None:
+        self._write = write
+        self._counts = counts
+        self._interval = interval
+        self._last = counts.now()
+
+    def say(self, event: str, **details: object) -> None:
+        """One event."""
+        with contextlib.suppress(TypeError):
+            self._write(json.dumps({"event": event, **details}, default=str))
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        self.say("page", source=source, items=len(page.items), new=new, problems=len(page.problems))
+        for problem in page.problems:
+            self.say(
+                "problem",
+                source=source,
+                place=problem.place,
+                position=problem.position,
+                fault=problem.fault,
+                message=mask_text(problem.message),
+            )
+
+    def scan_complete(self, source: str) -> None:
+        self.say("scanned", source=source)
+
+    def started(self, concurrency: int) -> None:
+        self.say("started", concurrency=concurrency)
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            outcome, task = settlement.outcome, settlement.task
+            if isinstance(outcome, Failed):
+                self.say(
+                    "failed",
+                    source=task.source,
+                    key=task.key,
+                    location=task.location,
+                    fault=outcome.fault,
+                    message=mask_text(outcome.message),
+                    attempts=settlement.attempts,
+                )
+        now = self._counts.now()
+        if now - self._last >= self._interval:
+            self._last = now
+            self.say("progress", **progress(self._counts))
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        self.say("note", **details | {"kind": kind, "message": mask_text(message)})
+
+
+def progress(counts: Counts) -> dict[str, object]:
+    """The figures for machines."""
+    items, sent = counts.speed()
+    eta = counts.eta()
+    return {
+        "stored": counts.stored,
+        "bytes": counts.stored_bytes,
+        "skipped": counts.skipped.copy(),
+        "failed": counts.failed.copy(),
+        "total": counts.total,
+        "retries": counts.retries,
+        "concurrency": counts.limit,
+        "items_per_second": round(items, 2),
+        "bytes_per_second": round(sent),
+        "eta": None if eta is None else round(eta, 1),
+    }
+
+
+def figures(counts: Counts) -> str:
+    """The figures for people, in one line."""
+    items, sent = counts.speed()
+    total = words.count(counts.total, "object")
+    known = total if not counts.scanning else f"{total} known so far (still scanning)"
+    pieces = [
+        f"{words.clock(counts.seconds)} {words.count(counts.done)} of {known}",
+        words.size(counts.stored_bytes),
+        f"{words.rate(items)} objects/s",
+        f"{words.size(sent)}/s",
+    ]
+    if (eta := counts.eta()) is not None:
+        pieces.append(f"about {words.duration(eta)} left")
+    return ", ".join(pieces + troubles(counts))
+
+
+def troubles(counts: Counts) -> list[str]:
+    """Skipped, failed, retried and so on, those that there are."""
+    skipped, failed = counts.skipped.copy(), counts.failed.copy()
+    found = []
+    if skipped:
+        found.append(f"skipped {words.count(sum(skipped.values()))} ({words.reasons(skipped)})")
+    if failed:
+        found.append(f"failed {words.count(sum(failed.values()))} ({words.reasons(failed)})")
+    if counts.problems:
+        found.append(words.count(counts.problems, "problem"))
+    if counts.retries:
+        found.append(words.count(counts.retries, "retry", "retries"))
+    return found

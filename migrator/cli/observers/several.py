@@ -1,0 +1,86 @@
+"""What observers are put together from: silence, counting, and one made of several."""
+
+from collections.abc import Sequence
+
+from migrator.cli.observers.counts import Counts
+from migrator.core.model import Page, Settlement
+from migrator.core.ports import EventKind, Observer
+
+
+class Silent:
+    """Says nothing. Others override what they have something to say about."""
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        """A page of a scan."""
+
+    def scan_complete(self, source: str) -> None:
+        """The end of a scan."""
+
+    def started(self, concurrency: int) -> None:
+        """The first transfer may start."""
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """A batch of outcomes."""
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        """Anything else."""
+
+    def concurrency(self, limit: int) -> None:
+        """A new bound of transfers in flight."""
+
+
+class Several:
+    """Tells each of its observers everything, in order."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        for observer in self._observers:
+            observer.page(source, page, new)
+
+    def scan_complete(self, source: str) -> None:
+        for observer in self._observers:
+            observer.scan_complete(source)
+
+    def started(self, concurrency: int) -> None:
+        for observer in self._observers:
+            observer.started(concurrency)
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        for observer in self._observers:
+            observer.settled(settlements)
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        for observer in self._observers:
+            observer.event(kind, message, **details)
+
+    def concurrency(self, limit: int) -> None:
+        for observer in self._observers:
+            observer.concurrency(limit)
+
+
+class Counting(Silent):
+    """Keeps `Counts` up to date for those that show figures; stands before them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def page(self, source: str, page: Page, new: int) -> None:
+        self._counts.page(page, new)
+
+    def scan_complete(self, source: str) -> None:
+        self._counts.scan_complete(source)
+
+    def started(self, concurrency: int) -> None:
+        self._counts.limit = concurrency
+
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        self._counts.settled(settlements)
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        if kind is EventKind.RETRY:
+            self._counts.retries += 1
+
+    def concurrency(self, limit: int) -> None:
+        self._counts.limit = limit

@@ -1,0 +1,172 @@
+"""Commands that make ready and check: init, setup, test-connection, smoke."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
+from migrator.cli.output import Output, observing, paint
+from migrator.core.errors import ConfigError, MigratorError, PreflightError
+
+if TYPE_CHECKING:
+    from migrator.wiring import Check
+
+SOURCE_TYPES = ("directory", "manifest")
+"""Of `migrator.cli.template`, which takes too long to import for a help text."""
+
+
+def init(
+    config_file: ConfigFile = CONFIG_FILE,
+    source_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help=f"{' or '.join(SOURCE_TYPES)}; asked for when missing.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write over a file that is already there.")] = False,
+) -> int:
+    """Write a commented migrator.toml to fill in.
+
+    \b
+    Examples:
+      migrator init                            asks what the source is
+      migrator init --type manifest            for lists of URLs
+      migrator init --type directory -c photos.toml
+    """
+    from migrator.cli.template import template
+
+    if config_file.exists() and not yes:
+        raise ConfigError(f"{config_file} is already there", hint="name another with -c, or write over it with --yes")
+    chosen = source_type or _ask_type()
+    if chosen not in SOURCE_TYPES:
+        raise ConfigError(f"--type {chosen}: there is no such source type", hint=f"one of {', '.join(SOURCE_TYPES)}")
+    try:
+        config_file.write_text(template(chosen))
+    except OSError as error:
+        raise MigratorError(f"{config_file} cannot be written: {error.strerror}") from None
+    Output().say(
+        [
+            f"wrote {config_file}",
+            "next: fill it in, then `migrator test-connection`, `migrator plan` and `migrator migrate`",
+        ]
+    )
+    return 0
+
+
+def _ask_type() -> str:
+    if not sys.stdin.isatty():
+        raise ConfigError("the source type is not given and there is nobody to ask", hint="give --type")
+    return str(typer.prompt(f"What is the source? ({'/'.join(SOURCE_TYPES)})", default=SOURCE_TYPES[0], err=True))
+
+
+def setup(
+    config_file: ConfigFile = CONFIG_FILE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    versioning: Annotated[
+        bool, typer.Option("--versioning", help="Keep old versions of objects, so that overwrites have a way back.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Make the destination right: bucket, public access block, encryption, lifecycle; safe to repeat.
+
+    \b
+    Examples:
+      migrator setup --dry-run        what is, and what would change
+      migrator setup                  change it
+      migrator setup --versioning     and switch versioning on
+    """
+    from migrator import wiring
+
+    config = wiring.load_config(config_file, {})
+    changes = wiring.setup(config, dry_run=dry_run, versioning=versioning)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.emit({"changes": [{"what": each.describe(), "applied": each.applied} for each in changes]})
+        return 0
+    word = "would" if dry_run else "done"
+    output.say(f"{word:<6}{each.describe()}" for each in changes)
+    if not changes:
+        output.say(["the destination is right as it is; nothing to change"])
+    elif dry_run:
+        output.say(["nothing was changed; `migrator setup` does it"])
+    return 0
+
+
+def check_connection(config_file: ConfigFile = CONFIG_FILE, as_json: Json = False) -> int:
+    """Check credentials, bucket, what the server honours, and every source; cleans up after itself.
+
+    \b
+    Examples:
+      migrator test-connection
+      migrator test-connection --json
+      MIGRATOR_DESTINATION__BUCKET=other migrator test-connection
+
+    Exits 3 when something that is needed fails.
+    """
+    from migrator import wiring
+
+    config = wiring.load_config(config_file, {})
+    return say_checks(Output(as_json=as_json), wiring.test_connection(config))
+
+
+def smoke(
+    config_file: ConfigFile = CONFIG_FILE,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> int:
+    """Move ten sample images through the whole path under _test/, compare every byte, clean up.
+
+    \b
+    Examples:
+      migrator smoke
+      migrator smoke -v
+    """
+    from migrator import wiring
+    from migrator.cli.observers.counts import Counts
+    from migrator.cli.samples import samples
+
+    config = wiring.load_config(config_file, {})
+    # The lines of a run would drown the table: the log has them.
+    output = Output(verbose, quiet or not verbose, False, log_file)
+    with observing(output, config, "smoke", Counts()) as observer:
+        checks = wiring.smoke(config, samples(), observer)
+    return say_checks(Output(as_json=as_json), checks)
+
+
+def say_checks(output: Output, checks: "Sequence[Check]") -> int:
+    """Prints checks as a table (or JSON) and returns the exit status: 3 when one failed."""
+    failed = [check for check in checks if check.ok is False]
+    if output.as_json:
+        fields = ("subject", "what", "ok", "detail", "hint")
+        output.emit({"checks": [{name: getattr(check, name) for name in fields} for check in checks]})
+    else:
+        output.say(table(checks))
+        good = sum(check.ok is True for check in checks)
+        output.say(["", f"{good} of {len(checks)} checks passed" + (f", {len(failed)} failed" if failed else "")])
+    return PreflightError.exit_status if failed else 0
+
+
+def table(checks: "Sequence[Check]") -> list[str]:
+    """Aligned lines, a subject's name on its first line only, what to do below what failed."""
+    subjects = max((len(check.subject) for check in checks), default=0)
+    whats = max((len(check.what) for check in checks), default=0)
+    lines, before = [], ""
+    for check in checks:
+        verdict, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("note", "yellow")}[check.ok]
+        subject = check.subject if check.subject != before else ""
+        before = check.subject
+        lines.append(
+            f"{subject:<{subjects}}  {check.what:<{whats}}  {paint(f'{verdict:<6}', colour)}  {check.detail}".rstrip()
+        )
+        if check.hint and check.ok is not True:
+            lines.append(f"{'':<{subjects}}  {'':<{whats}}  {'':<6}  what to do: {check.hint}")
+    return lines
+
+
+commands: dict[str, Callable[..., Any]] = {
+    "init": init,
+    "setup": setup,
+    "test-connection": check_connection,
+    "smoke": smoke,
+}

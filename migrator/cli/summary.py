@@ -1,0 +1,180 @@
+"""What people read at the end of a command: what was done, what is wrong, what to do next. Lines, no printing."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator.cli.options import CONFIG_FILE
+from migrator.core.model import State, Summary
+from migrator.core.secrets import mask_text
+from migrator.reports import words
+from migrator.reports.overview import Overview, SourceState
+from migrator.reports.requests import Requests
+
+if TYPE_CHECKING:
+    from migrator.core.errors import MigratorError
+
+HEADS = ("source", "to move", "bytes", "stored", "skipped", "failed", "left out", "problems")
+
+
+def command(verb: str, config_file: Path) -> str:
+    """How the operator types it, for the config file that is in use."""
+    return f"migrator {verb}" + ("" if config_file == CONFIG_FILE else f" -c {shlex.quote(str(config_file))}")
+
+
+def aimed(advice: str, config_file: Path) -> str:
+    """`advice` with the commands in it for the config file that is in use."""
+    return re.sub(r"`migrator ([a-z-]+)", lambda found: f"`{command(found[1], config_file)}", advice)
+
+
+def after_run(
+    summary: Summary, error: "MigratorError | None", seen: Overview, config_file: Path, log: Path
+) -> Iterator[str]:
+    """The end of `migrate` and `copy`."""
+    yield _moved(summary)
+    yield ""
+    yield from totals(seen)
+    yield from troubles(seen, config_file)
+    if error:
+        yield ""
+        yield f"Stopped: {mask_text(error.message)}"
+        if error.hint:
+            yield f"  what to do: {aimed(mask_text(error.hint), config_file)}"
+    yield from ["", *_next(seen, error is not None, config_file)]
+    yield f"ledger  {seen.path}"
+    yield f"log     {log}"
+
+
+def _moved(summary: Summary) -> str:
+    if not summary.moved_items:
+        return f"Moved nothing in {words.duration(summary.seconds)}."
+    pace = ""
+    if summary.seconds >= 1:
+        items, sent = summary.moved_items / summary.seconds, summary.moved_bytes / summary.seconds
+        pace = f" ({words.rate(items)} objects/s, {words.size(sent)}/s)"
+    moved = f"{words.count(summary.moved_items, 'object')}, {words.size(summary.moved_bytes)}"
+    return f"Moved {moved} in {words.duration(summary.seconds)}{pace}."
+
+
+def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
+    if stopped or seen.to_move or not seen.complete:
+        left = words.count(seen.to_move, "object")
+        more = "" if seen.complete else ", and the scan goes on"
+        yield f"next    `{command('migrate', config_file)}` goes on where this stopped ({left} to move{more})"
+    elif seen.items(State.FAILED) or seen.problem_count:
+        yield f"next    `{command('report', config_file)} --format csv -o failed.csv` lists what failed"
+    else:
+        yield f"next    all done; `{command('report', config_file)}` says so on one page"
+
+
+def totals(seen: Overview) -> Iterator[str]:
+    """A line for each state that has items."""
+    reasons = {State.SKIPPED: seen.skipped, State.FAILED: seen.failed}
+    rows = [
+        (state.value, words.count(seen.items(state)), _size(seen, state), words.reasons(reasons.get(state, {})))
+        for state in State
+        if seen.items(state)
+    ]
+    if seen.problem_count:
+        rows.append(("problems", words.count(seen.problem_count), "", "in the sources"))
+    yield from aligned(rows, "lrrl")
+    if not rows:
+        yield "  nothing in the ledger yet"
+
+
+def _size(seen: Overview, state: State) -> str:
+    return words.size(seen.size(state)) if seen.size(state) else ""
+
+
+def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
+    """Failed items by fault with an example each, then problems and collisions one by one, up to a bound."""
+    if seen.failed:
+        yield ""
+        yield "Failed"
+    for fault, number in seen.failed.items():
+        yield f"  {fault} {words.count(number)}: {words.MEANING[fault]}"
+        if example := seen.examples.get(fault):
+            yield f"    such as     {example.location}"
+            yield f"                {mask_text(example.message)}"
+        yield f"    what to do  {aimed(words.ADVICE[fault], config_file)}"
+    yield from problems(seen)
+    yield from collisions(seen)
+
+
+def problems(seen: Overview) -> Iterator[str]:
+    """What could not become an item, with file and position."""
+    if not seen.problem_count:
+        return
+    yield ""
+    yield f"Problems in the sources: {words.count(seen.problem_count)}"
+    for problem in seen.problems:
+        place = f"{problem.place}:{problem.position}" if problem.position else problem.place
+        yield f"  {problem.fault:<9}  {place}: {mask_text(problem.message)}"
+    yield from _rest(seen.problem_count - len(seen.problems))
+
+
+def collisions(seen: Overview) -> Iterator[str]:
+    """Keys that two locations want."""
+    if not seen.collision_count:
+        return
+    yield ""
+    number = words.count(seen.collision_count)
+    yield f"Two locations for one key: {number} (the first keeps it, the second is not moved)"
+    for each in seen.collisions:
+        yield f"  {each.key}"
+        yield f"    first   {each.first}"
+        yield f"    second  {each.location}"
+    yield from _rest(seen.collision_count - len(seen.collisions))
+
+
+def _rest(number: int) -> Iterator[str]:
+    if number > 0:
+        yield f"  and {words.count(number)} more"
+
+
+def planned(seen: Overview, requests: Requests, config_file: Path, *, dry_run: bool) -> Iterator[str]:
+    """The end of `plan` and of `migrate --dry-run`."""
+    rows = [_plan_row(source) for source in seen.sources]
+    yield from aligned([HEADS, *rows], "lrrrrrrr")
+    yield ""
+    for head, line in zip(("requests", ""), requests.lines(), strict=False):
+        yield f"{head:<8}  {line}"
+    yield from problems(seen)
+    yield from collisions(seen)
+    yield ""
+    if dry_run:
+        yield "dry run: ledger and bucket are as they were"
+    if not seen.complete:
+        yield f"next      the scan was stopped; `{command('plan', config_file)}` goes on with it"
+    elif seen.to_move:
+        yield f"next      `{command('migrate', config_file)}` moves {words.count(seen.to_move, 'object')}"
+    else:
+        yield "next      nothing is left to move"
+    if not dry_run:
+        yield f"ledger    {seen.path}"
+
+
+def _plan_row(source: SourceState) -> tuple[str, ...]:
+    counts = (source.items.get(state, 0) for state in (State.STORED, State.SKIPPED, State.FAILED))
+    known = words.size(source.bytes_to_move) if source.bytes_to_move or not source.to_move else "unknown"
+    return (
+        source.name + ("" if source.complete else " (scan incomplete)"),
+        words.count(source.to_move),
+        known,
+        *(words.count(number) for number in counts),
+        words.count(source.left_out),
+        words.count(source.problems),
+    )
+
+
+def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> Iterator[str]:
+    """Rows as columns, each to its side, indented by two."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))] if rows else []
+    for row in rows:
+        cells = [
+            f"{cell:<{width}}" if side == "l" else f"{cell:>{width}}"
+            for cell, width, side in zip(row, widths, sides, strict=True)
+        ]
+        yield ("  " + "  ".join(cells)).rstrip()

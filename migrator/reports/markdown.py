@@ -1,0 +1,186 @@
+"""report.md: a migration on one page, for a ticket or a wiki."""
+
+from collections.abc import Iterator, Sequence
+
+from migrator.core.model import Capabilities, State
+from migrator.core.secrets import mask_text
+from migrator.reports import words
+from migrator.reports.overview import Overview
+
+
+def markdown(seen: Overview, name: str, version: str, now: float) -> str:
+    """The whole page."""
+    sections = (
+        _head(seen, name, version, now),
+        _totals(seen),
+        _sources(seen),
+        _failures(seen),
+        _problems(seen),
+        _capabilities(seen.capabilities),
+        _requests(seen),
+        _runs(seen),
+    )
+    return "\n".join(line for section in sections for line in section)
+
+
+def _head(seen: Overview, name: str, version: str, now: float) -> Iterator[str]:
+    yield f"# Migration {_plain(name)}"
+    yield ""
+    yield f"{_verdict(seen)} Written {words.moment(now)} by migrator {version} from `{seen.path}`."
+    yield ""
+
+
+def _verdict(seen: Overview) -> str:
+    if not seen.complete or seen.to_move:
+        return "**Not finished:** " + (
+            f"{words.count(seen.to_move, 'object')} are still to be moved."
+            if seen.to_move
+            else "the scan is incomplete."
+        )
+    if seen.items(State.FAILED) or seen.problem_count:
+        failed, problems = words.count(seen.items(State.FAILED), "object"), words.count(seen.problem_count, "problem")
+        return f"**Finished with gaps:** {failed} failed, {problems} in the sources."
+    return "**Complete:** every object that the sources list stands in the destination."
+
+
+def _totals(seen: Overview) -> Iterator[str]:
+    yield "## Totals"
+    yield ""
+    rows = [
+        (state.value, words.count(seen.items(state)), words.size(seen.size(state)))
+        for state in State
+        if seen.items(state)
+    ]
+    yield from _table(("state", "objects", "bytes"), [*rows, ("all", words.count(seen.total), "")], "lrr")
+    if seen.skipped:
+        yield (
+            "Skipped: "
+            + "; ".join(
+                f"{words.count(number)} {reason} ({words.MEANING[reason]})" for reason, number in seen.skipped.items()
+            )
+            + "."
+        )
+        yield ""
+
+
+def _sources(seen: Overview) -> Iterator[str]:
+    yield "## Sources"
+    yield ""
+    rows = [
+        (
+            _plain(source.name),
+            "complete" if source.complete else "incomplete",
+            *(words.count(source.items.get(state, 0)) for state in (State.STORED, State.SKIPPED, State.FAILED)),
+            words.count(source.to_move),
+            words.count(source.left_out),
+            words.count(source.problems),
+        )
+        for source in seen.sources
+    ]
+    heads = ("source", "scan", "stored", "skipped", "failed", "to move", "left out by filters", "problems")
+    yield from _table(heads, rows, "llrrrrrr")
+
+
+def _failures(seen: Overview) -> Iterator[str]:
+    if not seen.failed:
+        return
+    yield "## Failed objects"
+    yield ""
+    for fault, number in seen.failed.items():
+        yield f"### {fault}: {words.count(number, 'object')}"
+        yield ""
+        yield f"{words.MEANING[fault].capitalize()}. What to do: {words.ADVICE[fault]}."
+        yield ""
+        if example := seen.examples.get(fault):
+            yield f"Example: {_code(example.location)} -> {_code(example.key)}: {_plain(mask_text(example.message))}"
+            yield ""
+
+
+def _problems(seen: Overview) -> Iterator[str]:
+    if seen.problem_count:
+        yield "## Problems in the sources"
+        yield ""
+        for problem in seen.problems:
+            place = f"{problem.place}:{problem.position}" if problem.position else problem.place
+            yield f"- {_code(place)} ({problem.fault}): {_plain(mask_text(problem.message))}"
+        yield from _rest(seen.problem_count - len(seen.problems))
+    if seen.collision_count:
+        yield "## Two locations for one key"
+        yield ""
+        for each in seen.collisions:
+            yield f"- {_code(each.key)}: {_code(each.first or '-')} keeps it, {_code(each.location)} is not moved"
+        yield from _rest(seen.collision_count - len(seen.collisions))
+
+
+def _rest(number: int) -> Iterator[str]:
+    if number > 0:
+        yield f"- and {words.count(number)} more"
+    yield ""
+
+
+def _capabilities(found: Capabilities | None) -> Iterator[str]:
+    if found is None:
+        return
+    yield "## What the destination honours, as seen by canaries"
+    yield ""
+    yield f"- conditional puts: {_yes(found.conditional_put)}; at the end of multipart uploads: " + _yes(
+        found.conditional_complete
+    )
+    yield f"- check of small objects: {words.DIGESTS[found.digest]}"
+    yield f"- check of parts of large objects: {words.DIGESTS[found.part_digest]}"
+    yield f"- versioning: {_yes(found.versioned)}; listing: {_yes(found.can_list)}"
+    yield ""
+
+
+def _requests(seen: Overview) -> Iterator[str]:
+    if not seen.requests:
+        return
+    yield "## Requests to the destination"
+    yield ""
+    rows = [(operation, words.count(number)) for operation, number in seen.requests.items()]
+    yield from _table(("operation", "requests"), rows, "lr")
+
+
+def _runs(seen: Overview) -> Iterator[str]:
+    if not seen.runs:
+        return
+    yield "## Runs"
+    yield ""
+    rows = [
+        (
+            str(run.number),
+            run.command,
+            words.moment(run.started_at),
+            words.duration(run.finished_at - run.started_at) if run.finished_at is not None else "not finished",
+            "-" if run.status is None else str(run.status),
+            words.count(run.moved_items),
+            words.size(run.moved_bytes),
+            f"`{run.config_hash[:12]}`",
+        )
+        for run in seen.runs
+    ]
+    heads = ("run", "command", "started", "took", "exit status", "objects", "bytes", "config")
+    yield from _table(heads, rows, "rlllrrrl")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "|".join("---" if side == "l" else "---:" for side in sides) + "|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def _yes(honoured: bool) -> str:
+    return "yes" if honoured else "no"
+
+
+def _plain(text: str) -> str:
+    """`text` from outside, without what Markdown or a browser would take for markup."""
+    flat = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in flat)
+
+
+def _code(text: str) -> str:
+    flat = " ".join(text.split()).replace("`", "'")
+    return f"`{flat}`"

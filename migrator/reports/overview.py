@@ -1,0 +1,211 @@
+"""What a ledger holds, gathered once for everything that shows it: summary, plan, status and reports.
+
+Read from tallies and small tables, so it is as quick for ten million items as for ten.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from migrator.core.model import Capabilities, Fault, Problem, State, Tally
+
+Key = TypeVar("Key", bound=str)
+
+FIRST = 20
+"""Problems and collisions shown one by one; the rest are counted."""
+
+
+class FailedItem(Protocol):
+    """A failed item; `location` is safe to show. `first` is the other location that has its key, if that is why."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def location(self) -> str: ...
+    @property
+    def fault(self) -> Fault: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def first(self) -> str | None: ...
+
+
+class Scan(Protocol):
+    """How far the scan of a source is; `skipped` entries were left out by its filters."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def problems(self) -> int: ...
+
+
+class PastRun(Protocol):
+    """One run; times in seconds since the epoch; what is None is not known because it goes on, or was killed."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def config_hash(self) -> str: ...
+    @property
+    def started_at(self) -> int: ...
+    @property
+    def finished_at(self) -> int | None: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def requests(self) -> dict[str, int]: ...
+    @property
+    def moved_items(self) -> int: ...
+    @property
+    def moved_bytes(self) -> int: ...
+
+
+class View(Protocol):
+    """An open ledger, read only."""
+
+    @property
+    def path(self) -> Path: ...
+    def tallies(self) -> Sequence[Tally]: ...
+    def problems(self, limit: int | None = None) -> Iterator[tuple[str, Problem]]: ...
+    def problem_count(self) -> int: ...
+    def collisions(self, limit: int | None = None) -> Iterator[FailedItem]: ...
+    def collision_count(self) -> int: ...
+    def failures(self, limit: int | None = None) -> Iterator[FailedItem]: ...
+    def example(self, fault: Fault) -> FailedItem | None: ...
+    def runs(self) -> Sequence[PastRun]: ...
+    def scans(self) -> Sequence[Scan]: ...
+    def capabilities(self) -> Capabilities | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One source: items and bytes by state, its skipped and failed items by reason, and how far its scan is."""
+
+    name: str
+    items: Mapping[State, int]
+    sizes: Mapping[State, int]
+    skipped: Mapping[str, int]
+    failed: Mapping[str, int]
+    left_out: int
+    problems: int
+    complete: bool
+
+    @property
+    def to_move(self) -> int:
+        """Items that a run would still move."""
+        return self.items.get(State.PLANNED, 0) + self.items.get(State.INTENDED, 0)
+
+    @property
+    def bytes_to_move(self) -> int:
+        """Their bytes, where known."""
+        return self.sizes.get(State.PLANNED, 0) + self.sizes.get(State.INTENDED, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of a migration."""
+
+    path: Path
+    sources: tuple[SourceState, ...]
+    examples: Mapping[str, FailedItem]
+    problems: tuple[Problem, ...]
+    problem_count: int
+    collisions: tuple[FailedItem, ...]
+    collision_count: int
+    runs: tuple[PastRun, ...]
+    capabilities: Capabilities | None
+
+    def items(self, state: State) -> int:
+        """Items in one state."""
+        return sum(source.items.get(state, 0) for source in self.sources)
+
+    def size(self, state: State) -> int:
+        """Known bytes in one state."""
+        return sum(source.sizes.get(state, 0) for source in self.sources)
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return sum(sum(source.items.values()) for source in self.sources)
+
+    @property
+    def to_move(self) -> int:
+        """Items that a run would still move."""
+        return sum(source.to_move for source in self.sources)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source that is known here has been seen to its end."""
+        return bool(self.sources) and all(source.complete for source in self.sources)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Skipped items by reason."""
+        return _sum(source.skipped for source in self.sources)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Failed items by fault, the most frequent first."""
+        return _sum(source.failed for source in self.sources)
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Requests of all runs, by operation."""
+        return _sum(run.requests for run in self.runs)
+
+
+def overview(view: View, *, brief: bool = False) -> Overview:
+    """Gathers everything but the long lists. `brief`: only what needs no look at items."""
+    sources = _sources(view)
+    faults = sorted({Fault(fault) for source in sources for fault in source.failed})
+    found = () if brief else ((fault, view.example(fault)) for fault in faults)
+    return Overview(
+        path=view.path,
+        sources=sources,
+        examples={fault: example for fault, example in found if example},
+        problems=() if brief else tuple(problem for _, problem in view.problems(FIRST)),
+        problem_count=view.problem_count(),
+        collisions=() if brief else tuple(view.collisions(FIRST)),
+        collision_count=view.collision_count(),
+        runs=tuple(view.runs()),
+        capabilities=view.capabilities(),
+    )
+
+
+def _sources(view: View) -> tuple[SourceState, ...]:
+    tallies = view.tallies()
+    scans = {scan.source: scan for scan in view.scans()}
+    names = dict.fromkeys([*scans, *(tally.source for tally in tallies)])
+    return tuple(_source(name, scans.get(name), [tally for tally in tallies if tally.source == name]) for name in names)
+
+
+def _source(name: str, scan: Scan | None, tallies: Sequence[Tally]) -> SourceState:
+    return SourceState(
+        name=name,
+        items=_sum({tally.state: tally.items} for tally in tallies),
+        sizes=_sum({tally.state: tally.bytes} for tally in tallies),
+        skipped=_sum({tally.reason: tally.items} for tally in tallies if tally.state is State.SKIPPED),
+        failed=_sum({tally.reason: tally.items} for tally in tallies if tally.state is State.FAILED),
+        left_out=scan.skipped if scan else 0,
+        problems=scan.problems if scan else 0,
+        complete=scan.complete if scan else False,
+    )
+
+
+def _sum(parts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
+    total: dict[Key, int] = {}
+    for part in parts:
+        for name, number in part.items():
+            total[name] = total.get(name, 0) + number
+    return dict(sorted(((name, number) for name, number in total.items() if number), key=lambda pair: -pair[1]))

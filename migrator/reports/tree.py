@@ -1,0 +1,76 @@
+"""An overview as plain values for machines: what `status --json`, `plan --json` and the JSON report say."""
+
+from dataclasses import asdict
+
+from migrator.core.model import State, Summary
+from migrator.reports import words
+from migrator.reports.overview import Overview, PastRun, SourceState
+
+Tree = dict[str, object]
+
+
+def overview_tree(seen: Overview) -> Tree:
+    """The whole overview; sizes in bytes, times in ISO 8601."""
+    return {
+        "ledger": str(seen.path),
+        "scan_complete": seen.complete,
+        "items": seen.total,
+        "states": {state.value: {"items": seen.items(state), "bytes": seen.size(state)} for state in State},
+        "skipped": seen.skipped,
+        "failed": seen.failed,
+        "examples": {
+            fault: {"location": item.location, "key": item.key, "message": item.message}
+            for fault, item in seen.examples.items()
+        },
+        "problems": seen.problem_count,
+        "first_problems": [asdict(problem) for problem in seen.problems],
+        "collisions": seen.collision_count,
+        "first_collisions": [
+            {"key": each.key, "first": each.first, "second": each.location} for each in seen.collisions
+        ],
+        "sources": [source_tree(source) for source in seen.sources],
+        "requests": seen.requests,
+        "capabilities": asdict(seen.capabilities) if seen.capabilities else None,
+        "runs": [run_tree(run) for run in seen.runs],
+    }
+
+
+def source_tree(source: SourceState) -> Tree:
+    """One source."""
+    return {
+        "name": source.name,
+        "scan_complete": source.complete,
+        "states": {
+            state.value: {"items": source.items.get(state, 0), "bytes": source.sizes.get(state, 0)} for state in State
+        },
+        "skipped": dict(source.skipped),
+        "failed": dict(source.failed),
+        "left_out": source.left_out,
+        "problems": source.problems,
+    }
+
+
+def run_tree(run: PastRun) -> Tree:
+    """One run."""
+    return {
+        "run": run.number,
+        "command": run.command,
+        "config_hash": run.config_hash,
+        "started": words.moment(run.started_at),
+        "finished": words.moment(run.finished_at) if run.finished_at is not None else None,
+        "exit_status": run.status,
+        "moved_items": run.moved_items,
+        "moved_bytes": run.moved_bytes,
+        "requests": dict(run.requests),
+    }
+
+
+def summary_tree(summary: Summary) -> Tree:
+    """What one run did."""
+    return {
+        "run": summary.run,
+        "seconds": round(summary.seconds, 3),
+        "moved_items": summary.moved_items,
+        "moved_bytes": summary.moved_bytes,
+        "run_requests": dict(summary.requests),
+    }

@@ -1,0 +1,98 @@
+"""Numbers, times and faults as people read them. No layout lives here."""
+
+from datetime import UTC, datetime
+
+from migrator.core.model import Digest, Fault, Skip
+
+MEANING: dict[str, str] = {
+    Fault.GONE: "the source has no such object (404, 410, missing file)",
+    Fault.FORBIDDEN: "the source refused it, or its address may not be reached",
+    Fault.INVALID: "what came is not what was asked for (wrong content, truncated, empty, bad key)",
+    Fault.ARCHIVED: "it must be restored from an archive class first",
+    Fault.CHANGED: "it changed while it was read, or since the scan",
+    Fault.CONFLICT: "other bytes stand under its key, or another location wants the same key",
+    Fault.THROTTLED: "the server kept asking to slow down",
+    Fault.TRANSIENT: "the network or the server kept failing",
+    Fault.FATAL: "nothing could be moved any more",
+    Skip.IDENTICAL: "the same bytes already stood there",
+    Skip.EXISTS: "other bytes stood there and were left",
+}
+"""What each fault and each reason of a skip means, in half a line."""
+
+ADVICE: dict[str, str] = {
+    Fault.GONE: "find the objects elsewhere: `migrator report --format csv` lists them as a manifest",
+    Fault.FORBIDDEN: "check the rights (private addresses: `allow_private`), then `migrator retry --fault forbidden`",
+    Fault.INVALID: "look at the sources that are listed; mend them, then `migrator retry --fault invalid`",
+    Fault.ARCHIVED: "restore the objects, then `migrator retry --fault archived`",
+    Fault.CHANGED: "let the sources come to rest, then `migrator migrate --rescan --retry-failed`",
+    Fault.CONFLICT: "make the keys differ, or set destination.on_conflict, then `migrator retry --fault conflict`",
+    Fault.THROTTLED: "lower transfer.concurrency, then `migrator retry --fault throttled`",
+    Fault.TRANSIENT: "try them again: `migrator retry --fault transient`",
+    Fault.FATAL: "mend the destination, then run `migrator migrate` again",
+}
+"""What the operator does about failed items of each fault."""
+
+DIGESTS: dict[str, str] = {
+    Digest.SHA256: "SHA-256 sent with the object, checked and kept by the server",
+    Digest.MD5: "Content-MD5, checked by the server",
+    Digest.SIGNED: "the signed payload hash, checked by the server",
+    Digest.READ_BACK: "each object read back and hashed here (the server checks nothing)",
+}
+"""How the bytes of a put were checked."""
+
+
+def count(number: int, one: str = "", many: str = "") -> str:
+    """`1,234`, or with a noun `1 object`, `1,234 objects`."""
+    if not one:
+        return f"{number:,}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units, three figures: `512 B`, `98.2 MB`, `1.02 GB`."""
+    value = float(number)
+    if value < 1000:
+        return f"{value:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        value /= 1000
+        if value < 999.5 or unit == "PB":
+            break
+    return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+
+
+def rate(number: float) -> str:
+    """Things a second: `0.4`, `12`, `1,214`."""
+    return f"{number:,.1f}" if number < 10 else f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 12 s`, `2 h 05 min`, `3 d 04 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
+
+
+def clock(seconds: float) -> str:
+    """Running time as a watch shows it: `0:03:12`."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def moment(seconds: float | None) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, or `-`."""
+    if seconds is None:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reasons(counts: dict[str, int]) -> str:
+    """`gone 12, invalid 5`, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{reason} {number:,}" for reason, number in ordered if number)
