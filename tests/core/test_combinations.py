@@ -210,6 +210,9 @@ class TestSamePlace:
         (problem,) = refused({"url": f"file://{here}/data"}, {**source, "key": "{stem}"})
         assert problem.endswith("choose another destination")
 
+    def test_a_manifest_finds_only_what_it_names(self, here: Path) -> None:
+        configured({"url": f"file://{here}/data/out"}, {**MANIFEST, "root": str(here / "data")})
+
     def test_another_place_is_free(self, here: Path) -> None:
         configured({"url": f"file://{here}/elsewhere"}, {**DIRECTORY, "root": str(here / "data")})
         configured({"url": f"file://{here}"}, {**DIRECTORY, "root": str(here / "data")})

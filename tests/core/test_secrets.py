@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from migrator.core.secrets import mask_text, mask_url
 
-CANARY = "C4n4rySecret"
+CANARY = "Zq7Xw9Kp"
 
 SIGNED = [
     f"https://b.s3.amazonaws.com/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=A&X-Amz-Signature={CANARY}",
@@ -23,8 +23,8 @@ SIGNED = [
     f"https://h/k?w=300;sig={CANARY}",
     f"https://h/k?%73ig={CANARY}",
     f"https://h/k?hdnea=exp=1~acl=/*~hmac={CANARY}",
-    f"https://h/k?v={CANARY}{CANARY}",
-    f"https://h/k?{CANARY}{CANARY}",
+    f"https://h/k?v={CANARY}{CANARY}x",
+    f"https://h/k?{CANARY}{CANARY}x",
     f"https://user:{CANARY}@h/k",
     f"https://{CANARY}@h/k",
     f"https://h/k#access_token={CANARY}",
