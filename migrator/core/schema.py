@@ -6,7 +6,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
 from migrator.core.config import Config, Destination, DirectorySource, ManifestSource, Section, Transfer
@@ -116,8 +115,8 @@ def default_text(field: FieldInfo) -> str:
 
 
 def _number(field: FieldInfo, word: str) -> str:
-    low = next((mark.ge for mark in field.metadata if isinstance(mark, Ge)), None)
-    high = next((mark.le for mark in field.metadata if isinstance(mark, Le)), None)
+    low = next((mark.ge for mark in field.metadata if hasattr(mark, "ge")), None)
+    high = next((mark.le for mark in field.metadata if hasattr(mark, "le")), None)
     if high is not None:
         return f"{word} from {low} to {high}"
     return word if low is None else f"{word}, at least {low}"
