@@ -85,12 +85,12 @@ def _understands(resolve: int) -> bool:
 
 
 HAS_OPENAT2 = _understands(0)
-_HAS_CACHED = _understands(_CACHED)
+HAS_CACHED = _understands(_CACHED)
 
 
 def open_cached(root: Root, path: str, flags: int, *, follow: bool) -> int:
     """`open_beneath` for a caller that must not wait: BlockingIOError where more than memory would have to be asked."""
-    if not _HAS_CACHED:
+    if not HAS_CACHED:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
     links = _NO_MAGICLINKS if follow else _NO_SYMLINKS
     try:

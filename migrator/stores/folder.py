@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from migrator.clients.refusals import shown
 from migrator.core.content import content_type
 from migrator.core.errors import Changed, Fatal, Gone, PreflightError, Transient
 from migrator.core.keys import key_problem
@@ -201,7 +202,7 @@ def _complete(tree: Tree, upload: Upload, upload_id: str, parts: Sequence[Part],
     with tree.temporary() as temporary:
         length = folder_uploads.join(tree, upload.key, upload_id, parts, temporary.descriptor)
         if upload.size not in (None, length):
-            message = f"{upload.key}: the parts have {length} bytes, not the {upload.size} that were read"
+            message = f"{shown(upload.key)}: the parts have {length} bytes, not the {upload.size} that were read"
             raise Transient(message, side=Side.DESTINATION)
         answer = _finish(tree, temporary, upload, upload.sha256, guards)
     if isinstance(answer, Placed):
@@ -220,7 +221,9 @@ def _finish(tree: Tree, temporary: Temporary, upload: Upload, sha256: bytes | No
 def _check(key: str, body: bytes, sha256: bytes | None) -> bytes:
     found = hashlib.sha256(body).digest()
     if sha256 not in (None, found):
-        raise Transient(f"{key}: the bytes are not those of the digest that came with them", side=Side.DESTINATION)
+        raise Transient(
+            f"{shown(key)}: the bytes are not those of the digest that came with them", side=Side.DESTINATION
+        )
     return found
 
 
@@ -241,7 +244,7 @@ def _open_for_reading(tree: Tree, key: str) -> int:
     try:
         return tree.open_file(key)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise Gone(f"nothing stands under {key}", side=Side.DESTINATION) from None
+        raise Gone(f"nothing stands under {shown(key)}", side=Side.DESTINATION) from None
 
 
 def _copy(tree: Tree, key: str, target: str, etag: str) -> Placed:
@@ -251,7 +254,7 @@ def _copy(tree: Tree, key: str, target: str, etag: str) -> Placed:
             folder_uploads.copy_bytes(source, temporary.descriptor)
             copy_record(source, temporary.descriptor)
             if etag_of(os.fstat(source)) != etag:
-                raise Changed(f"{key} is no longer what it was", side=Side.DESTINATION)
+                raise Changed(f"{shown(key)} is no longer what it was", side=Side.DESTINATION)
             os.fsync(temporary.descriptor)
             tree.publish(temporary, target, _UNCONDITIONAL)
             return Placed(etag_of(os.fstat(temporary.descriptor)))

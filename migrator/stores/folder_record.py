@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+from migrator.clients.refusals import shown
 from migrator.core.errors import Invalid
 from migrator.core.model import Side, Upload
 
@@ -30,7 +31,7 @@ def write_record(descriptor: int, upload: Upload, sha256: bytes | None) -> None:
     """Writes the attribute of a file whose bytes and time are final. Without attributes nothing is kept."""
     length = sum(len(name) + len(value) for name, value in upload.metadata.items())
     if length > METADATA_BYTES:
-        message = f"the metadata of {upload.key} has {length} bytes; {METADATA_BYTES} are kept"
+        message = f"the metadata of {shown(upload.key)} has {length} bytes; {METADATA_BYTES} are kept"
         raise Invalid(message, side=Side.DESTINATION, hint="shorten destination.metadata")
     status = os.fstat(descriptor)
     fields = {

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 
+from migrator.clients.refusals import shown
 from migrator.core.errors import Conflict, Fatal, Forbidden, Invalid, ObjectError, Transient
 from migrator.core.model import RESERVED_PREFIX, Guards, Side
 from migrator.stores.beneath import Root, open_beneath
@@ -70,7 +71,7 @@ class Tree:
         os.close(descriptor)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), key)
-        raise Conflict(f"something that is no regular file stands under {key}", side=Side.DESTINATION)
+        raise Conflict(f"something that is no regular file stands under {shown(key)}", side=Side.DESTINATION)
 
     def make_folder(self, path: str) -> int:
         """A descriptor of the folder `path` ("": the root), made durably where it is missing."""
@@ -122,7 +123,7 @@ class Tree:
                     return placed
                 finally:
                     os.close(parent)
-        raise Transient(f"{key}: its folder is removed again and again", side=Side.DESTINATION)
+        raise Transient(f"{shown(key)}: its folder is removed again and again", side=Side.DESTINATION)
 
     def move_into(self, temporary: Temporary, folder: int, name: str) -> None:
         """Moves a file that is on disk into a folder of our own, durably."""
@@ -264,6 +265,7 @@ def errors_of(key: str) -> Iterator[None]:
 
 def store_error(error: OSError, key: str, *, ambiguous: bool = False) -> ObjectError:
     """What a failed system call means for the object under `key`."""
+    key = shown(key)
     said = f"{key}: {error.strerror or error}"
     side = Side.DESTINATION
     match error.errno:

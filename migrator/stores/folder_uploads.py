@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from migrator.clients.refusals import shown
 from migrator.core.errors import Gone, Invalid
 from migrator.core.model import Part, Side
 from migrator.stores.beneath import open_beneath
@@ -79,7 +80,7 @@ def join(tree: Tree, key: str, upload_id: str, wanted: Sequence[Part], target: i
                     _name(part.number, bytes.fromhex(part.etag)), os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder
                 )
             except (FileNotFoundError, ValueError):
-                message = f"{key}: part {part.number} of the upload is not what was sent"
+                message = f"{shown(key)}: part {part.number} of the upload is not what was sent"
                 raise Invalid(message, side=Side.DESTINATION) from None
             try:
                 length += copy_bytes(source, target)
@@ -143,7 +144,7 @@ def _open(tree: Tree, key: str, upload_id: str) -> int:
             return open_beneath(tree.root, f"{UPLOADS}/{upload_id}", _FOLDER, follow=False)
     except FileNotFoundError:
         pass
-    raise Gone(f"{key}: there is no such upload any more", side=Side.DESTINATION)
+    raise Gone(f"{shown(key)}: there is no such upload any more", side=Side.DESTINATION)
 
 
 def _name(number: int, sha256: bytes) -> str:
