@@ -16,7 +16,8 @@ from migrator.sources.page import Result
 
 CHUNK = 16_384
 DEEPEST = 100_000
-LONGEST_VALUE = 16 * 1024 * 1024
+LARGEST_CHUNK = 32 * CHUNK
+LONGEST_VALUE = 8 * 1024 * 1024
 MOST_WAITING = 100_000
 """Locations that wait for a field further on in their object; beyond it they go without."""
 
@@ -147,7 +148,8 @@ def search_stream(stream: BinaryIO, search: EventSearch) -> Iterator[list[Result
     offset = quiet = 0
     carried = b""
     while True:
-        raw = stream.read(CHUNK)
+        # yajl reads an unfinished value again with every chunk: larger ones keep that from growing with its square.
+        raw = stream.read(min(max(CHUNK, quiet), LARGEST_CHUNK))
         data, carried = _whole_escapes(carried + raw, final=not raw)
         broken = _feed(parser, events, data, final=not raw)
         quiet = 0 if events or not data.strip() else quiet + len(data)

@@ -61,7 +61,8 @@ class JsonManifests:
             for piece in search_stream(io.BytesIO(data), self._events(finder)):
                 results += piece
         except MalformedJson as error:
-            where = _syntax_error(data) or f"byte {error.offset} or soon after"
+            line, column = _syntax_error(data) or (1, error.offset + 1)
+            where = f"line {line}, column {column}" if keep else f"column {column}"
             flaw = finder.flaw(where, f"{error}: nothing after it was read")
             return [*results, flaw] if keep else [flaw]
         return results
@@ -70,12 +71,15 @@ class JsonManifests:
         return EventSearch(self._wanted, self._locator.field_names, finder)
 
 
-def _syntax_error(data: bytes) -> str:
+def _syntax_error(data: bytes) -> tuple[int, int] | None:
+    """(line, column) of the first thing that is no JSON."""
     for parse in (json.loads, orjson.loads):
         try:
             parse(data)
         except json.JSONDecodeError as error:
-            return f"line {error.lineno}, column {error.colno}"
+            return error.lineno, error.colno
+        except UnicodeDecodeError as error:
+            return data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
         except (ValueError, RecursionError):
             continue
-    return ""
+    return None
