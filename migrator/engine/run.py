@@ -124,6 +124,7 @@ class Run:
             await asyncio.wait((drained, stopped), return_when=asyncio.FIRST_COMPLETED)
             if not drained.done():
                 self._observer.event(EventKind.STOPPING, f"{self._stop.reason}: finishing what is on the way")
+                self._news.set()  # nobody waits for the scan any longer
                 await asyncio.wait((drained,), timeout=DRAIN)
         finally:
             drained.cancel()
