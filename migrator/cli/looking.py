@@ -43,7 +43,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl+C.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Say how far the migration is, from the ledger, whether it runs or not.
+    """Say how far the migration is, running or not.
 
     \b
     Examples:
@@ -69,7 +69,10 @@ def _show_status(output: Output, config: "Config", config_file: Path, *, clear: 
     from migrator.reports.tree import overview_tree
 
     with wiring.view(config) as view:
-        seen, holder, pace = overview(view, brief=True), view.holder(), view.pace()
+        seen, holder = overview(view, brief=True), view.holder()
+        # Not from before this run began: what lies between two runs would make it look slow.
+        age = time.time() - seen.runs[-1].started_at if seen.runs else 0
+        pace = view.pace(max(10, min(60, int(age))))
     if output.as_json:
         running = str(holder) if holder else None
         speed = {"items_per_second": round(pace.items, 2), "bytes_per_second": round(pace.bytes)}
@@ -125,7 +128,7 @@ def report(
         typer.Option("-o", "--output", metavar="PATH", help="A file, or a folder for all formats. Default: stdout."),
     ] = None,
 ) -> int:
-    """Write down what was moved, what was not and why: one page, or everything for machines.
+    """Write down what was moved, what was not and why.
 
     \b
     Examples:

@@ -41,7 +41,7 @@ def plan(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> int:
-    """Scan into the ledger and say what would move; nothing moves.
+    """Say what would move and what is wrong; nothing moves.
 
     \b
     Examples:
@@ -74,7 +74,9 @@ def migrate(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> int:
-    """Scan and move everything; the same command again resumes, whatever stopped the last one.
+    """Scan and move; the same command again resumes.
+
+    Whatever stopped the last run, nothing is lost and nothing is sent twice. Objects move while the scan goes on.
 
     \b
     Examples:
@@ -103,7 +105,7 @@ def retry(
     source: SourceNames = None,
     as_json: Json = False,
 ) -> int:
-    """Put failed items back in the queue; `migrator migrate` then tries them again.
+    """Put failed items back in the queue.
 
     \b
     Examples:
@@ -157,7 +159,9 @@ def copy(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> int:
-    """Copy a directory or a manifest without a config file; the same command again resumes.
+    """Copy a directory or manifest without a config file.
+
+    The same command again resumes.
 
     \b
     Examples:

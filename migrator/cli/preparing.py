@@ -9,6 +9,7 @@ import typer
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
 from migrator.cli.output import Output, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
+from migrator.reports import words
 
 if TYPE_CHECKING:
     from migrator.wiring import Check
@@ -66,7 +67,9 @@ def setup(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Make the destination right: bucket, public access block, encryption, lifecycle; safe to repeat.
+    """Make the destination right; safe to repeat.
+
+    Bucket (or the first fallback that can be had), public access block, encryption, lifecycle of unfinished uploads.
 
     \b
     Examples:
@@ -92,7 +95,9 @@ def setup(
 
 
 def check_connection(config_file: ConfigFile = CONFIG_FILE, as_json: Json = False) -> int:
-    """Check credentials, bucket, what the server honours, and every source; cleans up after itself.
+    """Check credentials, bucket, server and every source.
+
+    Finds out by canaries what the server honours (conditional puts, digests) and cleans up after itself.
 
     \b
     Examples:
@@ -115,7 +120,9 @@ def smoke(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> int:
-    """Move ten sample images through the whole path under _test/, compare every byte, clean up.
+    """Move ten sample images through the whole path.
+
+    They go under _test/ in the destination, are read back, compared byte for byte, and removed.
 
     \b
     Examples:
@@ -142,8 +149,9 @@ def say_checks(output: Output, checks: "Sequence[Check]") -> int:
         output.emit({"checks": [{name: getattr(check, name) for name in fields} for check in checks]})
     else:
         output.say(table(checks))
-        good = sum(check.ok is True for check in checks)
-        output.say(["", f"{good} of {len(checks)} checks passed" + (f", {len(failed)} failed" if failed else "")])
+        good, notes = (sum(check.ok is verdict for check in checks) for verdict in (True, None))
+        remarks = f", {words.count(notes, 'note')}" if notes else ""
+        output.say(["", f"{words.count(good, 'check')} passed, {len(failed)} failed{remarks}"])
     return PreflightError.exit_status if failed else 0
 
 

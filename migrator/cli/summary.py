@@ -4,17 +4,14 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from migrator.cli.options import CONFIG_FILE
+from migrator.core.errors import Interrupted, LimitReached, MigratorError
 from migrator.core.model import State, Summary
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState
 from migrator.reports.requests import Requests
-
-if TYPE_CHECKING:
-    from migrator.core.errors import MigratorError
 
 HEADS = ("source", "to move", "bytes", "stored", "skipped", "failed", "left out", "problems")
 
@@ -30,7 +27,7 @@ def aimed(advice: str, config_file: Path) -> str:
 
 
 def after_run(
-    summary: Summary, error: "MigratorError | None", seen: Overview, config_file: Path, log: Path
+    summary: Summary, error: MigratorError | None, seen: Overview, config_file: Path, log: Path
 ) -> Iterator[str]:
     """The end of `migrate` and `copy`."""
     yield _moved(summary)
@@ -40,7 +37,7 @@ def after_run(
     if error:
         yield ""
         yield f"Stopped: {mask_text(error.message)}"
-        if error.hint:
+        if error.hint and not isinstance(error, Interrupted | LimitReached):
             yield f"  what to do: {aimed(mask_text(error.hint), config_file)}"
     yield from ["", *_next(seen, error is not None, config_file)]
     yield f"ledger  {seen.path}"
@@ -62,7 +59,7 @@ def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
     if stopped or seen.to_move or not seen.complete:
         left = words.count(seen.to_move, "object")
         more = "" if seen.complete else ", and the scan goes on"
-        yield f"next    `{command('migrate', config_file)}` goes on where this stopped ({left} to move{more})"
+        yield f"next    the same command again goes on where this stopped ({left} to move{more})"
     elif seen.items(State.FAILED) or seen.problem_count:
         yield f"next    `{command('report', config_file)} --format csv -o failed.csv` lists what failed"
     else:
@@ -96,8 +93,8 @@ def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
     for fault, number in seen.failed.items():
         yield f"  {fault} {words.count(number)}: {words.MEANING[fault]}"
         if example := seen.examples.get(fault):
-            yield f"    such as     {example.location}"
-            yield f"                {mask_text(example.message)}"
+            message = mask_text(example.message)
+            yield f"    such as     {message if example.location in message else f'{example.location}: {message}'}"
         yield f"    what to do  {aimed(words.ADVICE[fault], config_file)}"
     yield from problems(seen)
     yield from collisions(seen)

@@ -45,7 +45,10 @@ concurrency = 16
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running afterwards, until Ctrl+C.")] = False,
 ) -> int:
-    """Show the whole path on this machine: an embedded S3, and lots of pictures served over HTTP.
+    """Show the whole path on this machine.
+
+    Starts an embedded S3 and a web server with pictures of lots, then runs setup, test-connection, migrate,
+    status and report on them.
 
     \b
     Examples:

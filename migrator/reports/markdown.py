@@ -47,7 +47,7 @@ def _totals(seen: Overview) -> Iterator[str]:
     yield "## Totals"
     yield ""
     rows = [
-        (state.value, words.count(seen.items(state)), words.size(seen.size(state)))
+        (state.value, words.count(seen.items(state)), words.size(seen.size(state)) if seen.size(state) else "")
         for state in State
         if seen.items(state)
     ]
@@ -92,7 +92,7 @@ def _failures(seen: Overview) -> Iterator[str]:
         yield f"{words.MEANING[fault].capitalize()}. What to do: {words.ADVICE[fault]}."
         yield ""
         if example := seen.examples.get(fault):
-            yield f"Example: {_code(example.location)} -> {_code(example.key)}: {_plain(mask_text(example.message))}"
+            yield f"Example: {_code(example.location)} -> {_code(example.key)}. {_plain(mask_text(example.message))}"
             yield ""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrator.core.model import State
+from migrator.core.model import Digest, State
 from migrator.reports import words
 from migrator.reports.overview import Overview
 
@@ -19,13 +19,15 @@ class Requests:
     parts: int
     heads: int
     """Of items that an earlier run may have stored."""
+    reads: int
+    """Of small objects that are read back, because the server checks no digest."""
     lists_destination: bool
     """The server ignores preconditions: one listing of the prefix (a request for each 1,000 keys in it)."""
 
     @property
     def total(self) -> int:
         """What can be counted beforehand."""
-        return self.puts + self.parts + 2 * self.large + self.heads
+        return self.puts + self.parts + 2 * self.large + self.heads + self.reads
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -35,6 +37,8 @@ class Requests:
             pieces.append(f"{words.count(self.parts)} parts of {objects} and {words.count(2 * self.large)} around them")
         if self.heads:
             pieces.append(f"{words.count(self.heads)} HEAD for what an earlier run may have stored")
+        if self.reads:
+            pieces.append(f"{words.count(self.reads)} GET to read back (the server checks no digest)")
         yield f"about {words.count(self.total)}: {', '.join(pieces)}"
         if self.lists_destination:
             yield "and one listing of the destination, because it ignores preconditions (1 request for each 1,000 keys)"
@@ -48,5 +52,6 @@ def estimate(seen: Overview, large: int, parts: int) -> Requests:
         large=large,
         parts=parts,
         heads=seen.items(State.INTENDED),
+        reads=seen.to_move - large if found and found.digest is Digest.READ_BACK else 0,
         lists_destination=bool(found and not found.conditional_put),
     )
