@@ -27,7 +27,7 @@ def test_row_33_a_bad_jsonl_line_is_a_problem_and_the_others_go_on(tmp_path: Pat
     assert list(scanned.told) == [
         "lots.jsonl:line 3: column 39",
         "lots.jsonl:line 4: $.image_url",
-        "lots.jsonl:line 5: column 38",
+        "lots.jsonl:line 5: column 37",
         "lots.jsonl:line 7: $[0].image_url[1]",
     ]
 
