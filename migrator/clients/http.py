@@ -1,6 +1,7 @@
 """GET of untrusted URLs: only to checked addresses, redirects by hand, every failure one of core.errors."""
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -250,8 +251,9 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             return Transient(f"{location}: no answer within {transfer.timeout:g} s")
         case aiohttp.ClientResponseError():
             return Transient(f"{location}: the answer is no valid HTTP")
-        case OSError() if error.strerror:
-            return Transient(f"{location}: {error.strerror}")
+        case OSError() if error.errno:
+            # Not strerror: asyncio and aiohttp fill in texts of their own there.
+            return Transient(f"{location}: {os.strerror(error.errno).lower()}")
         case _:
             return Transient(f"{location}: the connection was closed before an answer came")
 
