@@ -260,3 +260,27 @@ def _proxy_for(url: str) -> str | None:
     if urllib.request.proxy_bypass(parts.netloc):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+def operator_client(destination: Destination) -> Any:
+    """A boto3 client for the commands that set things up; it may retry by itself. Raises PreflightError."""
+    import boto3  # only `setup` needs it
+
+    try:
+        session = boto3.Session(profile_name=destination.profile or None, region_name=destination.region)
+        if session.get_credentials() is None:
+            raise PreflightError("no AWS credentials were found", _NO_CREDENTIALS)
+        return session.client("s3", endpoint_url=destination.endpoint_url or None)
+    except botocore.exceptions.BotoCoreError as error:
+        raise PreflightError(f"the AWS configuration cannot be used: {error}", _NO_CREDENTIALS) from None
+
+
+def preflight_error(error: Exception, operation: str, bucket: str, region: str) -> PreflightError:
+    """What a failure of the operator's client means."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        found = error_of(_refusal_of(error, operation, bucket, ""), region)
+    elif isinstance(error, botocore.exceptions.BotoCoreError):
+        found = _unanswered(error, operation, bucket)
+    else:
+        raise error
+    return PreflightError(found.message, found.hint)

@@ -1,0 +1,157 @@
+"""The settings of a bucket: how each is looked at, what it should be, how it is put and said."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from migrator.core.config import Destination
+
+NOT_OFFERED = "not offered by this server, left as it is"
+ABORT_DAYS = 7
+RULE_ID = "migrator-abort-incomplete-uploads"
+_BLOCKED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `look` raises LookupError when the answer is about something else: the server has no such thing.
+
+    `wanted` turns what is into what should be, None when that is so already; `nothing` is the state of a new bucket.
+    """
+
+    name: str
+    nothing: Any
+    look: Callable[[Any, str], Any]
+    wanted: Callable[[Any], Any | None]
+    put: Callable[[Any, str, Any], None]
+    words: Callable[[Any], str]
+
+
+def settings_of(destination: Destination, *, versioning: bool) -> list[Setting]:
+    """The settings that this destination cares for."""
+    found = [_encryption(destination), _lifecycle()]
+    if not destination.acl.startswith("public"):  # objects that are public on purpose would be refused
+        found.insert(0, _public_access())
+    if versioning:
+        found.append(_versioning())
+    return found
+
+
+def _public_access() -> Setting:
+    def look(client: Any, bucket: str) -> dict[str, bool]:
+        answer = _ask(client.get_public_access_block, bucket, "NoSuchPublicAccessBlockConfiguration")
+        return dict(answer["PublicAccessBlockConfiguration"]) if answer else {}
+
+    def put(client: Any, bucket: str, wanted: dict[str, bool]) -> None:
+        client.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=wanted)
+
+    return Setting(
+        "public access",
+        nothing={},
+        look=look,
+        wanted=lambda seen: None if all(seen.get(name) for name in _BLOCKED) else dict.fromkeys(_BLOCKED, True),
+        put=put,
+        words=lambda seen: "blocked" if all(seen.get(name) for name in _BLOCKED) else "not blocked",
+    )
+
+
+def _encryption(destination: Destination) -> Setting:
+    algorithm = destination.sse or "AES256"
+    default = {"SSEAlgorithm": algorithm} | (
+        {"KMSMasterKeyID": destination.kms_key_id} if destination.kms_key_id else {}
+    )
+
+    def look(client: Any, bucket: str) -> list[dict[str, Any]]:
+        answer = _ask(client.get_bucket_encryption, bucket, "ServerSideEncryptionConfigurationNotFoundError")
+        return list(answer["ServerSideEncryptionConfiguration"].get("Rules", ())) if answer else []
+
+    def put(client: Any, bucket: str, wanted: list[dict[str, Any]]) -> None:
+        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": wanted})
+
+    def words(rules: list[dict[str, Any]]) -> str:
+        names = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
+        return ", ".join(filter(None, names)) or "none"
+
+    return Setting(
+        "default encryption",
+        nothing=[],
+        look=look,
+        wanted=lambda rules: None if rules else [{"ApplyServerSideEncryptionByDefault": default}],
+        put=put,
+        words=words,
+    )
+
+
+def _lifecycle() -> Setting:
+    """Abandoned uploads cost money and are invisible. Other rules of the bucket stay as they are."""
+
+    def look(client: Any, bucket: str) -> dict[str, Any]:
+        answer = _ask(client.get_bucket_lifecycle_configuration, bucket, "NoSuchLifecycleConfiguration")
+        if not answer:
+            return {"Rules": []}
+        kept = ("Rules", "TransitionDefaultMinimumObjectSize")
+        return {"Rules": answer["Rules"]} | {name: answer[name] for name in kept if name in answer}
+
+    def wanted(seen: dict[str, Any]) -> dict[str, Any] | None:
+        rules = seen["Rules"]
+        if any(map(_aborts_everywhere, rules)):
+            return None
+        rule: dict[str, Any] = {
+            "ID": RULE_ID,
+            "Status": "Enabled",
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS},
+        }
+        # S3 takes rules of the older form (a bare Prefix) and of the newer one (a Filter), but not both together.
+        rule |= {"Prefix": ""} if any("Prefix" in other for other in rules) else {"Filter": {"Prefix": ""}}
+        return seen | {"Rules": [*(other for other in rules if other.get("ID") != RULE_ID), rule]}
+
+    def put(client: Any, bucket: str, wanted: dict[str, Any]) -> None:
+        size = wanted.get("TransitionDefaultMinimumObjectSize")
+        client.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={"Rules": wanted["Rules"]},
+            **({"TransitionDefaultMinimumObjectSize": size} if size else {}),
+        )
+
+    def words(seen: dict[str, Any]) -> str:
+        if any(map(_aborts_everywhere, seen["Rules"])):
+            return f"aborted after {ABORT_DAYS} days"
+        return f"kept for ever ({len(seen['Rules'])} other rules)" if seen["Rules"] else "kept for ever"
+
+    return Setting("incomplete uploads", {"Rules": []}, look, wanted, put, words)
+
+
+def _aborts_everywhere(rule: dict[str, Any]) -> bool:
+    prefix = rule.get("Prefix", "") or rule.get("Filter", {}).get("Prefix", "")
+    narrower = set(rule.get("Filter", {})) - {"Prefix"}
+    days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+    return rule.get("Status") == "Enabled" and bool(days) and not prefix and not narrower
+
+
+def _versioning() -> Setting:
+    def look(client: Any, bucket: str) -> str:
+        return str(client.get_bucket_versioning(Bucket=bucket).get("Status", "off"))
+
+    def put(client: Any, bucket: str, wanted: str) -> None:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": wanted})
+
+    return Setting(
+        "versioning",
+        nothing="off",
+        look=look,
+        wanted=lambda status: None if status == "Enabled" else "Enabled",
+        put=put,
+        words=lambda status: {"Enabled": "on", "Suspended": "suspended"}.get(status, "off"),
+    )
+
+
+def _ask(method: Callable[..., dict[str, Any]], bucket: str, nothing: str) -> dict[str, Any] | None:
+    """The answer; None when the bucket has no such setting yet."""
+    try:
+        return method(Bucket=bucket)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == nothing:
+            return None
+        raise
