@@ -29,17 +29,24 @@ _PATIENCE = 10.0
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one writing connection, in WAL mode. Hands out sqlite3's own errors."""
+    """The one writing connection; `use_wal` before the first write. Hands out sqlite3's own errors."""
     # Statements that carry many rows are large: a few are kept, not the default 128.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=48)
-    try:
-        _use_wal(connection)
-        for pragma in _WRITER_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=48)
+
+
+def use_wal(connection: sqlite3.Connection) -> None:
+    """From now on readers and the writer do not wait for each other."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    for pragma in _WRITER_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
@@ -58,18 +65,6 @@ def close_writer(connection: sqlite3.Connection) -> None:
         pass  # somebody reads it, or the disk is full: the write-ahead file stays and is as good
     finally:
         connection.close()
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def check_quickly(connection: sqlite3.Connection) -> None:
@@ -102,6 +97,8 @@ def ledger_error(error: sqlite3.Error | OSError, path: Path) -> LedgerError:
         return LedgerError(f"{path} cannot be read or written: {error}", "check the disk, then run the command again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerError(f"{path} is kept busy by another program", "close what has it open and run again")
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return LedgerError(f"{path} was left in the middle of a write", "run `migrator plan`, which puts it right")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH):
         return LedgerError(f"{path} cannot be opened: {error}", "check the path and its permissions")
     return LedgerError(

@@ -2,11 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
-from migrator.core.model import Failed, Fault, OpenUpload, Settlement, State, Task
+from migrator.core.model import Failed, Fault, OpenUpload, Outcome, Settlement, State, Task
 from migrator.ledger.journal import source_numbers
 from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
@@ -77,13 +77,11 @@ class Queue:
 
     def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
         """Outcomes into rows. A fatal failure is no outcome of its item: that one is given back."""
-        fatal = [s for s in settlements if isinstance(s.outcome, Failed) and s.outcome.fault is Fault.FATAL]
+        fatal = [(s.task, s.outcome.again) for s in settlements if _is_fatal(s.outcome)]
         if fatal:
-            unsure = [s.task.id for s in fatal if isinstance(s.outcome, Failed) and s.outcome.again]
-            self.release(connection, [s.task for s in fatal], unsure)
-            settlements = [s for s in settlements if s not in fatal]
+            self.release(connection, [task for task, _ in fatal], [task.id for task, unsure in fatal if unsure])
         sources = {name: number for number, name in source_numbers(connection).items()}
-        write_outcomes(connection, settlements, sources)
+        write_outcomes(connection, [s for s in settlements if not _is_fatal(s.outcome)], sources)
 
     def release(self, connection: sqlite3.Connection, tasks: Sequence[Task], unsure: Sequence[int] = ()) -> None:
         """Planned again. What may be stored already (`unsure`, or found so before) stays intended, for `leftovers`."""
@@ -125,6 +123,10 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
 def disown(connection: sqlite3.Connection) -> None:
     """Nobody works on anything: what stands `intended` was left behind by an earlier process."""
     connection.execute("UPDATE items SET run = NULL WHERE state = 'intended'")
+
+
+def _is_fatal(outcome: Outcome) -> TypeGuard[Failed]:
+    return isinstance(outcome, Failed) and outcome.fault is Fault.FATAL
 
 
 def _numbers(numbers: Iterable[int]) -> str:

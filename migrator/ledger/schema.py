@@ -11,7 +11,7 @@ MIGRATION_SET = "ledger"
 
 _UNSETTLED = "state = 'planned' OR state = 'intended' OR state = 'failed'"
 
-_FIRST = (
+_FIRST_TABLES = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -101,7 +101,9 @@ _FIRST = (
       FROM tallies JOIN sources ON sources.id = tallies.source WHERE items <> 0 ORDER BY 1, 2, 3""",
 )
 
-MIGRATIONS = {"0001-first-tables": _FIRST}
+FIRST = "0001-first-tables"
+
+MIGRATIONS = {FIRST: _FIRST_TABLES}
 """Name of each step and its statements, in order. A released step never changes: add another."""
 
 

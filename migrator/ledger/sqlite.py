@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -13,17 +13,10 @@ from typing import TypeVar
 from migrator.core.errors import LedgerError
 from migrator.core.model import Capabilities, OpenUpload, Page, Settlement, Tally, Task
 from migrator.ledger import intake, journal
-from migrator.ledger.connection import (
-    OLDEST_SQLITE,
-    check_quickly,
-    close_writer,
-    connect_reader,
-    connect_writer,
-    translated,
-)
+from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, disown, retry
-from migrator.ledger.schema import migrate, pending
+from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
 from migrator.ledger.writer import Writer
 
@@ -198,38 +191,36 @@ def _chosen(connection: sqlite3.Connection, sources: Sequence[str] | None) -> di
 
 def _prepared(path: Path, name: str) -> sqlite3.Connection:
     """A writing connection to a ledger that is whole, up to date and this migration's; made when it is absent."""
-    if path.exists():
-        _inspect(path)
-    else:
+    if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(path.parent)
-    connection = connect_writer(path)
-    try:
+    with ExitStack() as on_failure:
+        connection = connect_writer(path)
+        on_failure.callback(connection.close)
+        # Nothing is written before it is known to be a ledger: what is refused keeps every byte.
+        if FIRST not in pending(connection):
+            check_quickly(connection)
+            _refuse_another(connection, path, name)
+        use_wal(connection)
         migrate(connection)
-        _name(connection, path, name)
+        _name(connection, name)
         disown(connection)
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).chmod(0o600)
-    except BaseException:
-        close_writer(connection)
-        raise
+        on_failure.pop_all()
     return connection
 
 
-def _inspect(path: Path) -> None:
-    """Refuses what is damaged, newer or no ledger, and leaves every byte of it as it is."""
-    with closing(connect_reader(path)) as connection:
-        pending(connection)
-        check_quickly(connection)
-
-
-def _name(connection: sqlite3.Connection, path: Path, name: str) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _refuse_another(connection: sqlite3.Connection, path: Path, name: str) -> None:
     known = journal.get_meta(connection, "name")
-    if known is None:
+    if known not in (None, name):
+        raise LedgerError(f"{path} is the ledger of the migration {known!r}, not of {name!r}", "give it its name back")
+
+
+def _name(connection: sqlite3.Connection, name: str) -> None:
+    if journal.get_meta(connection, "name") is None:
+        connection.execute("BEGIN IMMEDIATE")
         journal.set_meta(connection, "name", name)
         journal.set_meta(connection, "id", secrets.token_hex(8))
         journal.set_meta(connection, "created_at", str(int(time.time())))
-    connection.execute("COMMIT")
-    if known not in (None, name):
-        raise LedgerError(f"{path} is the ledger of the migration {known!r}, not of {name!r}", "give it its name back")
+        connection.execute("COMMIT")

@@ -1,0 +1,93 @@
+"""What status and reports read, and what any SQLite tool sees."""
+
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from migrator.core.model import Capabilities, Digest, Fault, Skip, Skipped
+from migrator.ledger.sqlite import SqliteLedger
+from migrator.ledger.view import LedgerView
+from tests.ledger.making import failed, items, page, query, settle_all, stored
+
+CAPABILITIES = Capabilities(True, False, Digest.MD5, Digest.READ_BACK, True, False, True)
+
+
+async def test_a_view_follows_a_run_that_writes(ledger: SqliteLedger, path: Path) -> None:
+    with LedgerView.open(path) as view:
+        assert (view.tallies(), view.scans(), view.runs(), view.capabilities()) == ([], [], [], None)
+        run = await ledger.begin_run("migrate", "hash")
+        await ledger.add("photos", page(items("a", "b"), skipped=4))
+        await settle_all(ledger, await ledger.claim(1), stored(100))
+        assert {tally.state: (tally.items, tally.bytes) for tally in view.tallies()} == {
+            "planned": (1, 10),
+            "stored": (1, 100),
+        }
+        (scan,) = view.scans()
+        assert (scan.source, scan.complete, scan.skipped, scan.finished_at) == ("photos", False, 4, None)
+        assert view.pace().items > 0
+        assert view.pace().bytes == view.pace().items * 100 or view.pace().bytes > 0
+        (record,) = view.runs()
+        assert (record.number, record.command, record.status, record.moved_items) == (run, "migrate", None, 0)
+        await ledger.finish_run(run, 0, {"PUT": 1}, (1, 100))
+        await ledger.finish_scan("photos")
+        (record,) = view.runs()
+        assert (record.status, record.requests, record.moved_items, record.moved_bytes) == (0, {"PUT": 1}, 1, 100)
+        assert record.finished_at
+        assert record.finished_at >= record.started_at
+        assert view.scans()[0].complete
+        assert view.id == ledger.id
+
+
+async def test_runs_are_numbered_over_restarts(path: Path) -> None:
+    numbers = []
+    for _ in range(3):
+        with SqliteLedger.open(path, name="job") as ledger:
+            numbers.append(await ledger.begin_run("migrate", "hash"))
+    assert numbers == [1, 2, 3]
+
+
+async def test_capabilities_and_words_about_the_migration_are_kept(ledger: SqliteLedger, path: Path) -> None:
+    assert await ledger.capabilities() is None
+    assert await ledger.get_meta("bucket") is None
+    await ledger.keep_capabilities(CAPABILITIES)
+    await ledger.set_meta("bucket", "first-choice")
+    await ledger.set_meta("bucket", "fallback")
+    assert await ledger.capabilities() == CAPABILITIES
+    assert await ledger.get_meta("bucket") == "fallback"
+    with LedgerView.open(path) as view:
+        assert view.capabilities() == CAPABILITIES
+        assert (view.meta("bucket"), view.meta("name"), view.meta("nothing")) == ("fallback", "job", None)
+
+
+async def test_long_lists_come_whole_and_in_order(ledger: SqliteLedger, path: Path) -> None:
+    names = [f"{number:05d}" for number in range(2500)]
+    await ledger.add("photos", page(items(*names)))
+    tasks = await ledger.claim(5000)
+    await settle_all(ledger, tasks[::2], failed(Fault.GONE))
+    await settle_all(ledger, tasks[1:-1:2], stored())
+    await settle_all(ledger, tasks[-1:], Skipped(Skip.EXISTS))
+    with LedgerView.open(path) as view:
+        assert [item.key for item in view.failures()] == names[::2]
+        assert [item.key for item in view.failures(limit=1100)] == names[:2200:2]
+        assert [item.key for item in view.settled()] == names[1::2]
+        assert list(view.collisions()) == []
+        example = view.example(Fault.GONE)
+        assert example
+        assert example.key == "00000"
+        assert view.example(Fault.THROTTLED) is None
+
+
+async def test_it_reads_with_plain_sqlite_tools(ledger: SqliteLedger, path: Path) -> None:
+    await ledger.add("photos", page(items("a", "b", "c")))
+    tasks = await ledger.claim(2)
+    await settle_all(ledger, tasks[:1], stored())
+    await settle_all(ledger, tasks[1:], failed(Fault.INVALID, "an HTML page"))
+    assert query(path, "SELECT source, key, location, fault, message, attempts FROM failures") == [
+        ("photos", "b", "file:///data/b", "invalid", "an HTML page", 1)
+    ]
+    assert query(path, "SELECT * FROM progress") == [
+        ("photos", "failed", "invalid", 1, 10),
+        ("photos", "planned", "", 1, 10),
+        ("photos", "stored", "", 1, 10),
+    ]
+    assert [row["state"] for row in Database(path)["items"].rows] == ["stored", "failed", "planned"]
