@@ -108,6 +108,8 @@ class FolderStore:
         walk = _walk_pages(await self._run(prefix, self._open_tree), prefix)
         while page := await self._count("LIST", prefix, lambda _: next(walk, None)):
             yield page
+            if len(page) < PAGE:
+                return
 
     async def copy(self, key: str, target: str, etag: str) -> Placed:
         """Copies bytes, time and attribute. Changed: the file no longer has `etag`."""
