@@ -270,10 +270,14 @@ async def test_a_full_disk_stops_everything_and_leaves_nothing(small_disk: Path)
     assert files_below(small_disk) == {"b.jpg"}
 
 
+def _make_read_only(folder: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+
+
 @pytest.mark.faults
 async def test_a_read_only_disk_stops_everything(small_disk: Path) -> None:
     (small_disk / "a.jpg").write_bytes(BODY)
-    await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,ro", small_disk], check=True)
+    await asyncio.to_thread(_make_read_only, small_disk)
     store = FolderStore(small_disk)
     with pytest.raises(Fatal, match="read-only"):
         await store.put(upload_of("b.jpg"), BODY, ABSENT)
