@@ -36,8 +36,9 @@ def reference() -> str:
 
 
 def _commands() -> Iterator[str]:
+    names = {"help_option_names": app.info.context_settings["help_option_names"]}
     root: Any = typer.main.get_command(app)
-    context = root.context_class(root, info_name="migrator", terminal_width=WIDTH)
+    context = root.context_class(root, info_name="migrator", terminal_width=WIDTH, **names)
     yield from _help("migrator", root, context)
     for name, command in root.commands.items():
         yield from _help(

@@ -39,7 +39,7 @@ class Commands(TyperGroup):
             complain(failing.explanation(error))
             return failing.exit_status(error)
         except KeyboardInterrupt:
-            complain(["interrupted"])
+            complain(["interrupted; nothing is lost by that"])
             return failing.INTERRUPTED
         except BrokenPipeError:
             # Nobody reads on: without this the interpreter would complain once more when it flushes at its end.

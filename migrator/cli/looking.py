@@ -109,13 +109,13 @@ def _running(seen: "Overview", holder: "Holder | None") -> str:
     if holder:
         return f"running ({holder})"
     if not seen.runs:
-        return "planned, nothing moved yet"
+        return "not running; nothing was done yet"
     last = seen.runs[-1]
     when = words.moment(last.started_at)
     if last.finished_at is None:
-        return f"not running; run {last.number} of {when} was cut off (nothing is lost by that)"
+        return f"not running; the last {last.command} ({when}) was cut off, by which nothing is lost"
     how = ENDINGS.get(last.status or 0, f"ended with status {last.status}")
-    return f"not running; run {last.number} of {when} {how}"
+    return f"not running; the last {last.command} ({when}) {how}"
 
 
 def report(

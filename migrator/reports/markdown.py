@@ -31,12 +31,11 @@ def _head(seen: Overview, name: str, version: str, now: float) -> Iterator[str]:
 
 
 def _verdict(seen: Overview) -> str:
-    if not seen.complete or seen.to_move:
-        return "**Not finished:** " + (
-            f"{words.count(seen.to_move, 'object')} are still to be moved."
-            if seen.to_move
-            else "the scan is incomplete."
-        )
+    if seen.to_move:
+        verb = "is" if seen.to_move == 1 else "are"
+        return f"**Not finished:** {words.count(seen.to_move, 'object')} {verb} still to be moved."
+    if not seen.complete:
+        return "**Not finished:** the scan is incomplete."
     if seen.items(State.FAILED) or seen.problem_count:
         failed, problems = words.count(seen.items(State.FAILED), "object"), words.count(seen.problem_count, "problem")
         return f"**Finished with gaps:** {failed} failed, {problems} in the sources."

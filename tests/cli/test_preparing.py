@@ -1,0 +1,95 @@
+"""init, test-connection, smoke, setup: what makes ready."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from migrator.cli.preparing import SOURCE_TYPES
+from migrator.cli.samples import samples
+from migrator.cli.template import KINDS
+from tests.cli.conftest import Project
+
+
+def test_init_writes_a_file_that_loads(project: Project) -> None:
+    ended = project.run("init", "--type", "manifest")
+    assert ended.status == 0
+    assert ended.out.startswith("wrote migrator.toml\nnext: ")
+    assert 'type = "manifest"' in Path("migrator.toml").read_text()
+    ended = project.run("plan")
+    assert (ended.status, "no file matches" in ended.err) == (3, True)
+
+
+def test_init_writes_over_nothing_unless_told(project: Project) -> None:
+    Path("migrator.toml").write_text("mine")
+    ended = project.run("init", "--type", "directory")
+    assert (ended.status, Path("migrator.toml").read_text()) == (2, "mine")
+    assert "--yes" in ended.err
+    assert project.run("init", "--type", "directory", "--yes").status == 0
+    assert 'type = "directory"' in Path("migrator.toml").read_text()
+
+
+def test_init_without_anybody_to_ask(project: Project) -> None:
+    ended = project.run("init")
+    assert (ended.status, "give --type" in ended.err) == (2, True)
+    assert project.run("init", "--type", "cloud").status == 2
+    assert not Path("migrator.toml").exists()
+
+
+def test_init_offers_what_there_is() -> None:
+    assert SOURCE_TYPES == KINDS
+
+
+def test_connection_is_a_table_that_ends_with_0(project: Project) -> None:
+    project.files(a="1")
+    ended = project.run("test-connection")
+    assert ended.status == 0
+    assert f"{project.bucket}  reach" in ended.out
+    assert "photos" in ended.out
+    assert ", 0 failed" in ended.out.splitlines()[-1]
+    assert project.objects() == {}
+
+
+def test_connection_to_a_bucket_that_is_not_there_ends_with_3(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.files(a="1")
+    monkeypatch.setenv("MIGRATOR_DESTINATION__BUCKET", "no-such-bucket-here")
+    ended = project.run("test-connection")
+    assert ended.status == 3
+    assert "FAILED" in ended.out
+    checks = json.loads(project.run("test-connection", "--json").out)["checks"]
+    assert [check["ok"] for check in checks if check["subject"] == "no-such-bucket-here"] == [False]
+
+
+def test_smoke_moves_ten_images_and_leaves_nothing(project: Project) -> None:
+    project.files(a="1")
+    ended = project.run("smoke")
+    assert ended.status == 0, ended
+    assert "11 checks passed, 0 failed" in ended.out
+    assert project.objects() == {}
+
+
+def test_samples_are_of_the_kinds_that_they_say() -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    opened = {name: Image.open(BytesIO(data)) for name, data in samples().items()}
+    shapes = {name: (image.format, image.mode) for name, image in opened.items()}
+    assert shapes == {
+        "orientation.jpg": ("JPEG", "RGB"),
+        "transparent.png": ("PNG", "RGBA"),
+        "palette.png": ("PNG", "P"),
+        "photo.webp": ("WEBP", "RGB"),
+        "photo.avif": ("AVIF", "RGB"),
+        "animated.gif": ("GIF", "P"),
+        "cmyk.jpg": ("JPEG", "CMYK"),
+        "sixteen-bit.png": ("PNG", "I;16"),
+        "progressive.jpg": ("JPEG", "RGB"),
+        "tiny.png": ("PNG", "RGB"),
+    }
+    assert opened["orientation.jpg"].getexif()[0x0112] == 6
+    assert getattr(opened["animated.gif"], "n_frames") == 3  # noqa: B009 - a property that Pillow's types do not know
+    assert opened["progressive.jpg"].info["progressive"]
+    assert opened["tiny.png"].size == (1, 1)
