@@ -261,3 +261,19 @@ def test_a_large_folder_is_streamed_with_all_that_it_holds(tmp_path: Path, monke
     names = [f"big/{i:03}" for i in range(50)] + [f"big/sub{i}/x" for i in range(5)] + ["after/y"]
     write(tmp_path, *names)
     assert sorted(whole(directory(tmp_path)).keys) == sorted(names)
+
+
+def test_a_resume_loses_nothing_when_a_large_folder_has_become_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "PAGE_ENTRIES", 1)
+    names = [f"{folder}f{i}" for folder in ("a/", "a/x/", "a/y/", "a/z/") for i in range(8)]
+    write(tmp_path, *names)
+    monkeypatch.setattr(walk_module, "SORTED_ENTRIES", 4)
+    pages = list(directory(tmp_path).scan(None))
+    monkeypatch.setattr(walk_module, "SORTED_ENTRIES", 100)
+    seen: set[str] = set()
+    for page in pages:
+        seen |= {item.key for item in page.items}
+        rest = {item.key for later in directory(tmp_path).scan(page.cursor) for item in later.items}
+        assert seen | rest == set(names)

@@ -150,6 +150,7 @@ def test_row_21_inner_addresses_are_refused_by_name(tmp_path: Path, host: str) -
         "https://h.example/a/../b.jpg",
         "https://h.example/%ff.jpg",
         "https://h.example/%00.jpg",
+        "https://\u200b.example/a.jpg",
     ],
 )
 def test_what_cannot_be_a_url_or_a_key_is_refused(tmp_path: Path, url: str) -> None:
@@ -187,7 +188,18 @@ def test_an_absolute_path_or_file_location_under_root_is_the_same_file(tmp_path:
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    "text", ["../x", "a/../../x", "/etc/passwd", "../files-sibling/x", ".", "", "file:///etc/passwd", "//etc/passwd"]
+    "text",
+    [
+        "../x",
+        "a/../../x",
+        "/etc/passwd",
+        "../files-sibling/x",
+        ".",
+        "",
+        "file:///etc/passwd",
+        "file://host/x",
+        "//etc/passwd",
+    ],
 )
 def test_row_22_local_paths_out_of_root_are_refused(tmp_path: Path, text: str) -> None:
     scanned = in_manifest(tmp_path, f'{{"image_url": "{text}"}}', root=tmp_path / "files")

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from migrator.core.model import Fault
+from migrator.sources import json_events as json_events_module
 from migrator.sources import manifest as manifest_module
 from tests.sources.scanning import Scanned, in_manifest, manifest, whole
 
@@ -169,10 +170,10 @@ def test_a_number_of_thousands_of_digits_ends_the_file_as_a_problem(tmp_path: Pa
 
 @both_sizes
 def test_half_a_surrogate_pair_is_a_problem_wherever_the_pieces_fall(tmp_path: Path) -> None:
-    padding = " " * 16_370
+    padding = " " * 16_300
     objects = [f'{{"image_url": "{URL}{text}"}}' for text in ("\\ud83d\\ude00", "\\ud83d", "\\\\ud83d")]
     document = f"[{padding}{','.join(objects)}]"
-    for shift in range(40):
+    for shift in range(150):
         scanned = in_manifest(tmp_path, " " * shift + document)
         assert scanned.keys == ["😀", "\\ud83d"]
         assert list(scanned.told) == ["lot.json:$[1].image_url"]
@@ -248,3 +249,14 @@ def test_small_and_streamed_files_give_the_same(
     assert len(breaks) <= 1
     if not breaks:
         assert sorted(quick.problems, key=repr) == sorted(streamed.problems, key=repr)
+
+
+def test_locations_that_wait_too_long_for_their_value_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest_module, "SMALL_FILE", -1)
+    monkeypatch.setattr(json_events_module, "MOST_WAITING", 10)
+    urls = json.dumps([f"{URL}{n}" for n in range(25)])
+    scanned = in_manifest(tmp_path, f'{{"image_url": {urls}, "lot": 7}}', key="{lot}/{path}")
+    assert scanned.keys == [f"7/{n}" for n in range(20, 25)]
+    assert list(scanned.told) == [f"lot.json:$.image_url[{n}]" for n in range(20)]
