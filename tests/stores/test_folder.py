@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -71,6 +72,26 @@ async def test_an_object_is_a_plain_file(store: FolderStore, root: Path) -> None
     assert status.st_nlink == 1
     await store.close()
     assert files_below(root) == {"photos", "photos/one.jpg"}
+
+
+async def test_bytes_are_on_the_disk_before_their_name_is(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power can be cut here, so the order of the system calls stands for it."""
+    await store.put(upload_of("a/first.jpg"), BODY, ABSENT)
+    calls: list[str] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real_fsync(descriptor)
+
+    def link(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
+        calls.append("name")
+        real_link(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    await store.put(upload_of("a/b.jpg"), BODY, ABSENT)
+    assert calls == ["file", "name", "folder"]
 
 
 @pytest.mark.parametrize("mtime", ["yesterday", "", "1e400", "nan", "-1"])
