@@ -26,6 +26,13 @@ def canary(prefix: str) -> Upload:
     return Upload(key, len(CANARY), hashlib.sha256(CANARY).digest(), "text/plain", {PUT_ID: "canary"})
 
 
+async def sweep(store: Store, key: str) -> None:
+    """Removes what a probe that was killed left under the key of its canary."""
+    for upload_id, _ in await store.open_uploads(key):
+        await store.abort(key, upload_id)
+    await store.purge(key)
+
+
 async def can_write(store: Store, prefix: str, capabilities: Capabilities) -> bool:
     """Whether a put is still allowed at all: tells one forbidden object from credentials that lost everything."""
     upload = canary(prefix)
@@ -46,6 +53,11 @@ class Probe:
         self._upload = canary(prefix)
         self._absent = canary(prefix)
         self.findings: list[Finding] = []
+
+    @property
+    def key(self) -> str:
+        """Where the canaries stand while the probe runs."""
+        return self._upload.key
 
     async def run(self) -> Capabilities:
         """Raises ObjectError (Forbidden, Fatal, ...) when not even a plain put works."""

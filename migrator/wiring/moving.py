@@ -11,7 +11,7 @@ from migrator.core.config import Config
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError
 from migrator.core.model import Capabilities, State, Summary
 from migrator.core.ports import EventKind, Observer, Source, Store
-from migrator.engine.probe import Finding, Probe
+from migrator.engine.probe import Finding, Probe, sweep
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.scan import scan
 from migrator.engine.stopping import Stop
@@ -58,19 +58,30 @@ async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, obse
     """What the ledger knows of this endpoint; probed when it knows nothing."""
     endpoint = config.destination.endpoint_url or config.destination.url
     known = await ledger.capabilities()
-    if known is not None and await ledger.get_meta("endpoint") == endpoint:
+    left = await ledger.get_meta("canary")
+    if known is not None and not left and await ledger.get_meta("endpoint") == endpoint:
         return known
     observer.event(EventKind.NOTE, "finding out what the destination honours")
-    capabilities, _ = await probe(config, store)
+    capabilities, _ = await probe(config, store, ledger, left)
     await ledger.keep_capabilities(capabilities)
     await ledger.set_meta("endpoint", endpoint)
     return capabilities
 
 
-async def probe(config: Config, store: Store) -> tuple[Capabilities, list[Finding]]:
+async def probe(
+    config: Config, store: Store, ledger: SqliteLedger | None = None, left: str | None = None
+) -> tuple[Capabilities, list[Finding]]:
+    """What the destination honours. `ledger` notes the canary, so that the next run removes one `left` by a kill."""
     probe = Probe(store, config.destination.prefix)
     try:
-        return await probe.run(), probe.findings
+        if left:
+            await sweep(store, left)
+        if ledger:
+            await ledger.set_meta("canary", probe.key)
+        capabilities = await probe.run()
+        if ledger:
+            await ledger.set_meta("canary", "")
+        return capabilities, probe.findings
     except ObjectError as error:
         raise PreflightError(
             f"the destination does not take a small test object: {error.message}",
