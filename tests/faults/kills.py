@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+from pathlib import Path
 
 from tests.faults.harness import TIMEOUT, Migration, kill
 from tests.faults.proxy import Proxy
@@ -47,15 +48,24 @@ def strace_missing() -> str | None:
 
 def _strace(calls: str, number: int) -> list[str]:
     inject = f"inject={calls}:signal=SIGKILL:when={number}"
-    return ["strace", "-f", "--seccomp-bpf", "-qqq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
+    return ["strace", "-f", "-qqq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
+
+
+def failing_writes(path: Path, error: str, number: int) -> list[str]:
+    """A prefix under which a command's writes to `path` and its write-ahead log fail from the `number`th on."""
+    calls = "write,pwrite64,fsync,fdatasync,ftruncate"
+    paths = [part for name in (path, f"{path}-wal") for part in ("-P", str(name))]
+    inject = f"inject={calls}:error={error}:when={number}+"
+    return ["strace", "-f", "-qqq", "-o", os.devnull, *paths, "-e", f"trace={calls}", "-e", inject]
 
 
 def draw_kill(draw: random.Random, requests: int) -> Kill:
     """Half of them at a system call (where strace can), half at a time; `requests` is what a whole run takes."""
-    if draw.random() < 0.5 and not strace_missing():
-        # The first calls matter as much as the later ones: each order of magnitude has the same chance.
-        return Kill(call=int(10 ** draw.uniform(0, 2.7)))
-    return Kill(request=draw.choice((0, draw.randrange(requests))), wait=draw.uniform(0, 0.1))
+    # The first calls matter as much as the later ones: each order of magnitude has the same chance. Everything is drawn
+    # whatever is used, so that a seed means the same without strace.
+    call = int(10 ** draw.uniform(0, 2.7))
+    moment = Kill(request=draw.choice((0, draw.randrange(requests))), wait=draw.uniform(0, 0.1))
+    return Kill(call=call) if draw.random() < 0.5 and not strace_missing() else moment
 
 
 def run_killed(migration: Migration, proxy: Proxy, draw: random.Random, kills: int, requests: int) -> int:
@@ -74,13 +84,15 @@ def _run_once(migration: Migration, proxy: Proxy, moment: Kill | None) -> int:
         assert finished.status in (0, -9), finished.words
         return finished.status
     before = len(proxy.seen)
-    process = migration.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = migration.folder / "words.txt"
+    with words.open("w") as file:
+        process = migration.start(stdout=file.fileno(), stderr=file.fileno())
     deadline = time.monotonic() + TIMEOUT
     while process.poll() is None and len(proxy.seen) - before < moment.request:
-        assert time.monotonic() < deadline, f"hung before {moment}"
+        assert time.monotonic() < deadline, f"hung before {moment}: {words.read_text()}"
         time.sleep(0.002)
     with suppress(subprocess.TimeoutExpired):
         process.wait(moment.wait if moment.request else moment.wait * 20)
     kill(process)
-    assert process.returncode in (0, -9), f"exit status {process.returncode} after {moment}"
+    assert process.returncode in (0, -9), f"{process.returncode} before {moment}: {words.read_text()}"
     return process.returncode

@@ -116,3 +116,28 @@ def test_row_18_an_orphaned_upload_whose_source_has_changed_is_not_mixed(
     else:
         assert items == {"recording.bin": ("failed", "changed")}, finished.words
         assert migration.check({}, failed={"recording.bin": "changed"}) == []
+
+
+def test_row_18_an_upload_whose_beginning_went_unanswered_is_not_forgotten(
+    folder: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    contents = write_tree(folder / "tree", {"recording.bin": random.Random(20).randbytes(20 * MIB)})
+    lost = Rule(actions.lose_answer, method="POST", target=r"recording.*\?uploads", times=2)
+    proxy.rules.append(lost)
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert lost.hits == 2
+    assert migration.check(contents) == []
+
+
+def test_row_18_an_orphaned_upload_whose_source_has_shrunk_is_aborted(
+    folder: Path, bucket: Bucket, proxy: Proxy
+) -> None:
+    migration, _ = killed_in_the_middle_of_an_upload(folder, bucket, proxy)
+    contents = write_tree(folder / "tree", {"recording.bin": b"short now"})
+    finished = migration.run()
+    if finished.status == 0:
+        assert migration.check(contents) == []
+    else:
+        assert migration.check({}, failed={"recording.bin": "changed"}) == []

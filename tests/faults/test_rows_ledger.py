@@ -1,6 +1,7 @@
 """Rows 26-28: a ledger that somebody else holds, that cannot be trusted, or that has no room."""
 
 import os
+import random
 import resource
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tests.faults import actions
 from tests.faults.checker import Bucket
 from tests.faults.harness import Finished, Migration, finish
+from tests.faults.kills import failing_writes, fault_seed, strace_missing
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.world import small_tree
 
@@ -153,6 +155,24 @@ def test_row_28_a_file_size_limit_is_a_full_disk_too(folder: Path, bucket: Bucke
     finished = migration.run(before=["sh", "-c", 'ulimit -f 400 && exec "$@"', "sh"])
     assert_refused(finished)
     assert_no_put_without_intent(migration, proxy)
+    again = migration.run()
+    assert again.status == 0, again.words
+    assert migration.check(contents) == []
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
+def test_row_28_a_write_that_fails_stops_the_run(folder: Path, bucket: Bucket, proxy: Proxy, error: str) -> None:
+    if missing := strace_missing():
+        pytest.skip(missing)
+    contents = small_tree(folder, count=60)
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    draw = random.Random(seed := fault_seed())
+    for number in [draw.randrange(1, 60) for _ in range(2)]:
+        print(f"FAULT_SEED={seed}: {error} from write {number} on")
+        finished = migration.run(before=failing_writes(migration.ledger, error, number))
+        assert finished.status in (0, 4), finished.words
+        assert "Traceback" not in finished.words
+        assert_no_put_without_intent(migration, proxy)
     again = migration.run()
     assert again.status == 0, again.words
     assert migration.check(contents) == []
