@@ -62,7 +62,8 @@ class Verdicts:
         return digest.digest() == upload.sha256
 
     async def _way_back(self, task: Task, standing: Standing) -> Failed | Replace:
-        if self.versioned and standing.version_id:
+        # "null" is the one version that the next put replaces for good where versioning is off or suspended.
+        if self.versioned and standing.version_id not in (None, "null"):
             return Replace(standing.etag, f"version:{standing.version_id}")
         name = hashlib.sha256(task.key.encode()).hexdigest()
         backup = self.rules.backup_key(self.run, task.key, name)

@@ -1,8 +1,10 @@
 """What reports, `status` and `plan` read: a ledger opened read-only, at any time, while a run writes or not."""
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -131,6 +133,16 @@ class LedgerView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Writes a whole ledger of its own to `path` (with the key of its sealed URLs), as it stands now."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(0o600)
+        key = self.path.with_suffix(".key")
+        if key.exists():
+            shutil.copy(key, path.with_suffix(".key"))
+        with translated(path), closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
 
     def meta(self, key: str) -> str | None:
         """`name`, `created_at` (seconds since 1970), or what `set_meta` kept."""

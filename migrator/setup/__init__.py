@@ -1,0 +1,1 @@
+"""Makes a destination right: inspect -> changes -> apply."""

@@ -13,6 +13,7 @@ from migrator.clients.aws import operator_client, preflight_error
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
 from migrator.setup.bucket_settings import NOT_OFFERED, Setting, settings_of
+from migrator.setup.change import Change
 
 _TAKEN = frozenset({"BucketAlreadyExists", "OperationAborted"})
 _OURS = frozenset({"BucketAlreadyOwnedByYou"})
@@ -32,22 +33,6 @@ class BucketState:
     seen: Mapping[str, Any] = field(default_factory=dict)
     closed: Mapping[str, str] = field(default_factory=dict)
     """Settings that cannot be looked at, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing that is not as it should be. `note`: why it stays as it is."""
-
-    what: str
-    now: str
-    then: str
-    act: Callable[[], None] | None = None
-    applied: bool = False
-    note: str = ""
-
-    def describe(self) -> str:
-        """One line for the operator."""
-        return f"{self.what}: {self.note}" if self.note else f"{self.what}: {self.now} -> {self.then}"
 
 
 def prepare(destination: Destination, *, versioning: bool = False, dry_run: bool = False) -> tuple[str, list[Change]]:

@@ -7,24 +7,23 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from migrator.core.config import Config, DirectorySource, SourceConfig
 from migrator.core.errors import LedgerError, MigratorError, ObjectError
 from migrator.core.model import Capabilities, Task
 from migrator.core.ports import Observer, Reader
 from migrator.engine.run import Result, RunOptions
+from migrator.setup import folder
+from migrator.setup.change import Change
 from migrator.wiring.adapters import make_reader, make_source, open_ledger, open_store, view
 from migrator.wiring.moving import migrate, probe
 
 
-def setup(config: Config, *, dry_run: bool, versioning: bool) -> list[Any]:
+def setup(config: Config, *, dry_run: bool, versioning: bool) -> list[Change]:
     """Makes the destination right and returns its changes, carried out unless `dry_run`."""
     if config.destination.folder is not None:
-        from migrator.setup import folder
-
-        return folder.changes(config.destination.folder, dry_run=dry_run)
-    from migrator.setup import bucket
+        return folder.prepare(config.destination.folder, dry_run=dry_run)
+    from migrator.setup import bucket  # boto3 takes its time: nobody else waits for it
 
     name, changes = bucket.prepare(config.destination, versioning=versioning, dry_run=dry_run)
     if not dry_run:
@@ -35,6 +34,7 @@ def setup(config: Config, *, dry_run: bool, versioning: bool) -> list[Any]:
 async def _remember_bucket(config: Config, name: str) -> None:
     async with open_ledger(config) as ledger:
         await ledger.set_meta("bucket", name)
+        await ledger.set_meta("endpoint", "set up anew")  # what it honours may have changed: the next run asks again
 
 
 @dataclass(frozen=True, slots=True)
