@@ -71,46 +71,44 @@ class DirectoryScan:
 
     def _results(self, folder: Folder, root: str) -> Iterator[tuple[str, Result]]:
         below = folder.relative + "/" if folder.relative else ""
-        location = file_location(os.path.join(folder.path, ""))
+        above = os.path.join(folder.path, "")
+        location = file_location(above)
         selects = None if self._selection.everything else self._selection.takes
-        for entry in folder.files:
-            name = entry.name
+        for name in folder.files:
             path = below + name
             if selects and not selects(path):
                 yield name, None
                 continue
             try:
-                yield name, self._result(entry, path, location, root)
+                plain = location + name if _PLAIN_NAME(name) else file_location(above + name)
+                yield name, self._result(above + name, path, plain, root)
             except OSError as error:
-                yield name, os_problem(entry.path, error, "this file is left out")
+                yield name, os_problem(above + name, error, "this file is left out")
 
-    def _result(self, entry: os.DirEntry[str], path: str, folder_location: str, root: str) -> Result:
-        if entry.is_symlink():
-            refusal = link_refusal(entry.path, root) if self._config.follow_symlinks else _NOT_FOLLOWED
+    def _result(self, file: str, path: str, location: str, root: str) -> Result:
+        status = os.lstat(file)
+        if stat.S_ISLNK(status.st_mode):
+            refusal = link_refusal(file, root) if self._config.follow_symlinks else _NOT_FOLLOWED
             if refusal:
-                return _problem(entry.path, refusal, Fault.FORBIDDEN if self._config.follow_symlinks else Fault.INVALID)
-            status = entry.stat()
-        else:
-            status = entry.stat(follow_symlinks=False)
-        trouble = self._trouble(entry, status)
+                return _problem(file, refusal, Fault.FORBIDDEN if self._config.follow_symlinks else Fault.INVALID)
+            status = os.stat(file)
+        trouble = self._trouble(file, status)
         if trouble:
-            return _problem(entry.path, *trouble)
+            return _problem(file, *trouble)
         try:
             key, carried = self._keys.make(path)
         except NoMatch as error:
-            return None if self._config.on_no_match == "skip" else _problem(entry.path, str(error))
+            return None if self._config.on_no_match == "skip" else _problem(file, str(error))
         except TemplateError as error:
-            return _problem(entry.path, str(error))
-        name = entry.name
-        location = folder_location + name if _PLAIN_NAME(name) else file_location(entry.path)
+            return _problem(file, str(error))
         return Item(location, key, status.st_size, file_fingerprint(status), carried)
 
-    def _trouble(self, entry: os.DirEntry[str], status: os.stat_result) -> tuple[str, Fault] | None:
+    def _trouble(self, file: str, status: os.stat_result) -> tuple[str, Fault] | None:
         mode = status.st_mode
         if not stat.S_ISREG(mode):
             kind = next((kind for matches, kind in _KINDS if matches(mode)), "no regular file")
             return f"{kind}: only regular files are moved", Fault.INVALID
-        if not mode & stat.S_IROTH and not os.access(entry.path, os.R_OK):
+        if not mode & stat.S_IROTH and not os.access(file, os.R_OK):
             return "may not be read by this user: grant read access and scan again", Fault.FORBIDDEN
         if not self._smallest <= status.st_size <= self._largest:
             if status.st_size == 0 and self._config.expect == "image":

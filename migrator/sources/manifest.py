@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -20,6 +21,11 @@ from migrator.sources.walk import Folder, Position, Walk, os_problem
 
 SMALL_FILE = 8 * 1024 * 1024
 """Bytes up to which a JSON file is parsed whole."""
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Opening a named pipe must not wait for somebody to write."""
+
+_WHOLE = "whole file"
 
 _FORMATS = {
     ".json": "json",
@@ -65,18 +71,18 @@ class ManifestScan:
                 page.add(found)
                 continue
             at = _Cursor(found.begin)
-            for entry in found.files:
-                relative = f"{found.relative}/{entry.name}" if found.relative else entry.name
+            for name in found.files:
+                relative = f"{found.relative}/{name}" if found.relative else name
                 if not self._glob.takes(relative):
                     continue
                 any_file = True
                 passed = start.count if start and start.within == relative else 0
-                for count, result in enumerate(self._results(entry), 1):
+                for count, result in enumerate(self._results(os.path.join(found.path, name)), 1):
                     if count > passed:
                         page.add(result)
                         if page.due:
                             yield page.take(str(_Cursor(at.position, relative, count)))
-                at = _Cursor(found.position(entry.name))
+                at = _Cursor(found.position(name))
                 if page.due:
                     yield page.take(str(at))
         if not any_file and cursor is None:
@@ -89,30 +95,31 @@ class ManifestScan:
     def _walk(self) -> Walk:
         return Walk(self._glob.base, self._glob.enters, follow=True)
 
-    def _results(self, entry: os.DirEntry[str]) -> Iterable[Result]:
-        finder = Finder(entry.path, self._locator)
-        form = self._config.format or _FORMATS.get(os.path.splitext(entry.name)[1].lower())
+    def _results(self, path: str) -> Iterable[Result]:
+        finder = Finder(path, self._locator)
+        form = self._config.format or _FORMATS.get(os.path.splitext(path)[1].lower())
         if form is None:
-            return [finder.flaw("whole file", 'its format is unknown: set format = "json", "jsonl", "csv" or "txt"')]
+            return [finder.flaw(_WHOLE, 'its format is unknown: set format = "json", "jsonl", "csv" or "txt"')]
         if form != "txt" and not self._config.fields:
-            return [finder.flaw("whole file", "fields is empty: name those that hold locations")]
+            return [finder.flaw(_WHOLE, "fields is empty: name those that hold locations")]
         try:
-            if not entry.is_file():
-                return [finder.flaw("whole file", "this is no regular file")]
             if form == "json":
-                data = _small(entry.path)
+                data = _small(path)
                 if data is not None:
                     return self._json.document(as_utf8(data), finder)
         except OSError as error:
-            return [os_problem(entry.path, error, "this manifest was not read")]
+            return [os_problem(path, error, "this manifest was not read")]
         except UnicodeDecodeError as error:
             return [_not_unicode(finder, error)]
-        return self._streamed(entry.path, form, finder)
+        return self._streamed(path, form, finder)
 
     def _streamed(self, path: str, form: str, finder: Finder) -> Iterator[Result]:
         try:
-            with open(path, "rb") as file:
-                yield from self._read(utf8_stream(file), form, finder)
+            with os.fdopen(os.open(path, _READ), "rb") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    yield from self._read(utf8_stream(file), form, finder)
+                else:
+                    yield finder.flaw(_WHOLE, "this is no regular file")
         except OSError as error:
             yield os_problem(path, error, "the rest of this manifest was not read")
         except UnicodeDecodeError as error:
@@ -129,21 +136,21 @@ class ManifestScan:
 
 
 def _small(path: str) -> bytes | None:
-    """The whole file; None when it is a large one."""
+    """The whole file; None when it is a large one, or no regular one."""
     # os.open, because a thousand small files cost three times as much through an io stack each.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = os.open(path, _READ)
     try:
-        size = os.fstat(descriptor).st_size
-        if size > SMALL_FILE:
+        status = os.fstat(descriptor)
+        if status.st_size > SMALL_FILE or not stat.S_ISREG(status.st_mode):
             return None
-        data = os.read(descriptor, size + 1)
-        return data if len(data) == size else None
+        data = os.read(descriptor, status.st_size + 1)
+        return data if len(data) == status.st_size else None
     finally:
         os.close(descriptor)
 
 
 def _not_unicode(finder: Finder, error: UnicodeDecodeError) -> Result:
-    return finder.flaw("whole file", f"this is not valid {error.encoding.upper()}: save it as UTF-8")
+    return finder.flaw(_WHOLE, f"this is not valid {error.encoding.upper()}: save it as UTF-8")
 
 
 def _parsed(cursor: str) -> _Cursor:

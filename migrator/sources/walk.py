@@ -8,14 +8,11 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 
 from migrator.core.model import Fault, Problem
 from migrator.sources.page import shown
 
 SORTED_ENTRIES = 100_000
-
-_BY_NAME = attrgetter("name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +25,11 @@ class Position:
 
 @dataclass(slots=True)
 class Folder:
-    """One folder: `relative` to the root ("" is the root itself), and its entries that are no folders."""
+    """One folder: `relative` to the root ("" is the root itself), and the names in it that are no folders."""
 
     relative: str
     path: str
-    files: Iterable[os.DirEntry[str]]
+    files: Iterable[str]
     begin: Position
     """Where a resume begins before any of the files."""
     held: bool
@@ -45,7 +42,7 @@ class Folder:
 
 @dataclass(slots=True)
 class _Listing:
-    files: Iterable[os.DirEntry[str]]
+    files: Iterable[str]
     folders: Iterator[str]
     streamed: bool
 
@@ -103,27 +100,25 @@ class Walk:
         if refusal:
             self._troubles.append(Problem(shown(path), "", Fault.FORBIDDEN, refusal))
             return None
-        entries: list[os.DirEntry[str]] = []
+        files: list[str] = []
+        names: list[str] = []
         try:
             with os.scandir(path) as listed:
                 for entry in listed:
-                    entries.append(entry)
-                    if len(entries) > SORTED_ENTRIES:
+                    (names if self._is_folder(entry) else files).append(entry.name)
+                    if len(files) + len(names) > SORTED_ENTRIES:
                         return _Listing(self._stream(path, False), self._stream_names(relative, path), True)
         except OSError as error:
             self._troubles.append(os_problem(path, error, "this folder was not listed"))
-        entries.sort(key=_BY_NAME)
-        files = [entry for entry in entries if not self._is_folder(entry)]
-        names = [entry.name for entry in entries if self._is_folder(entry)] if len(files) < len(entries) else []
-        if start and _leads_to(relative, start.folder):
-            if relative == start.folder:
-                after = start.after
-                files = files if after is None else [entry for entry in files if entry.name > after]
-            else:
-                files = []
-                next_name = start.folder[len(relative) :].lstrip("/").partition("/")[0]
-                names = [name for name in names if name >= next_name]
-        return _Listing(files, iter([_joined(relative, name) for name in names]), False)
+        files.sort()
+        names.sort()
+        if start and relative == start.folder:
+            files = [name for name in files if start.after is None or name > start.after]
+        elif start and _leads_to(relative, start.folder):
+            files = []
+            step = start.folder[len(relative) :].lstrip("/").partition("/")[0]
+            names = [name for name in names if name >= step]
+        return _Listing(files, (_joined(relative, name) for name in names), False)
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         if entry.is_dir(follow_symlinks=False):
@@ -133,17 +128,17 @@ class Walk:
         except OSError:
             return False
 
-    def _stream(self, path: str, folders: bool) -> Iterator[os.DirEntry[str]]:
+    def _stream(self, path: str, folders: bool) -> Iterator[str]:
         try:
             with os.scandir(path) as listed:
                 for entry in listed:
                     if self._is_folder(entry) is folders:
-                        yield entry
+                        yield entry.name
         except OSError as error:
             self._troubles.append(os_problem(path, error, "the rest of this folder was not listed"))
 
     def _stream_names(self, relative: str, path: str) -> Iterator[str]:
-        return (_joined(relative, entry.name) for entry in self._stream(path, True))
+        return (_joined(relative, name) for name in self._stream(path, True))
 
 
 def link_refusal(path: str, inside: str | None) -> str | None:
