@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def world(directory: Path) -> Iterator[World]:
             "the demo needs its embedded S3 server, which is not installed",
             "install it with `pip install 'migrator[demo]'`, then run `migrator demo` again",
         ) from None
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # moto's server: a line for each request otherwise
     pages = _pictures()
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     store.start()

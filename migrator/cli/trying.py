@@ -90,6 +90,7 @@ def _walk(config_file: Path, directory: Path, world: "World") -> int:
         [
             f"{world.lots} lots list {world.pictures} pictures at {world.site_url}.",
             "One of them is not there, and one is a web page that says so. All of this is on this machine.",
+            "The embedded S3 checks no digests, so each object is read back; a real S3 checks them itself.",
         ]
     )
     steps: tuple[tuple[str, Callable[[], int], int], ...] = (

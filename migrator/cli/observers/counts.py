@@ -36,7 +36,8 @@ class Counts:
     scanning: set[str] = field(default_factory=set)
     """Sources of which more may come."""
     start: float = 0.0
-    samples: deque[tuple[float, int, int]] = field(default_factory=deque)
+    samples: deque[tuple[float, int, int, int]] = field(default_factory=deque)
+    """(time, items settled, bytes sent, bytes settled as the scan knew them), a batch each."""
 
     def __post_init__(self) -> None:
         self.start = self.now()
@@ -83,13 +84,13 @@ class Counts:
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch of outcomes."""
-        moved_bytes = 0
+        moved_bytes, known_bytes = 0, 0
         for settlement in settlements:
             outcome = settlement.outcome
             if settlement.task.size is None:
                 self.unsized -= 1
             else:
-                self.done_bytes += settlement.task.size
+                known_bytes += settlement.task.size
             if isinstance(outcome, Stored):
                 self.stored += 1
                 moved_bytes += outcome.size
@@ -98,7 +99,8 @@ class Counts:
             elif isinstance(outcome, Failed):
                 self.failed[outcome.fault] = self.failed.get(outcome.fault, 0) + 1
         self.stored_bytes += moved_bytes
-        self.samples.append((self.now(), len(settlements), moved_bytes))
+        self.done_bytes += known_bytes
+        self.samples.append((self.now(), len(settlements), moved_bytes, known_bytes))
 
     @property
     def done(self) -> int:
@@ -112,21 +114,26 @@ class Counts:
 
     def speed(self) -> tuple[float, float]:
         """(items, bytes) a second over the last WINDOW seconds."""
-        now = self.now()
-        while self.samples and self.samples[0][0] < now - WINDOW:
-            self.samples.popleft()
-        span = min(WINDOW, max(now - self.start, 0.5))
-        samples = list(self.samples)
-        return sum(items for _, items, _ in samples) / span, sum(sent for _, _, sent in samples) / span
+        items, sent, _ = self._speed()
+        return items, sent
 
     def eta(self) -> float | None:
         """Seconds until everything known is settled; None while a scan goes on or nothing moves."""
         if self.scanning:
             return None
-        items, sent = self.speed()
+        items, _, settled = self._speed()
         left = self.total - self.done
         if left <= 0 or not items:
             return None
-        by_items = left / items
-        by_bytes = (self.total_bytes - self.done_bytes) / sent if sent and self.unsized <= 0 else 0.0
-        return max(by_items, by_bytes)
+        # By bytes as well where all sizes are known: the large objects may come last.
+        by_bytes = (self.total_bytes - self.done_bytes) / settled if settled and self.unsized <= 0 else 0.0
+        return max(left / items, by_bytes)
+
+    def _speed(self) -> tuple[float, float, float]:
+        now = self.now()
+        while self.samples and self.samples[0][0] < now - WINDOW:
+            self.samples.popleft()
+        span = min(WINDOW, max(now - self.start, 0.5))
+        columns = list(zip(*self.samples, strict=True))[1:] or ((), (), ())
+        items, sent, settled = (sum(column) / span for column in columns)
+        return items, sent, settled

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from migrator.cli.observers.lines import shown
 from migrator.cli.observers.several import Silent
 from migrator.core.model import Failed, Page, Settlement, Skipped
 from migrator.core.ports import EventKind
-from migrator.core.secrets import mask_text
 
 LEVELS = {
     EventKind.RETRY: "warning",
@@ -96,8 +96,8 @@ class LogObserver(Silent):
 
     def _line(self, level: str, event: str, details: Mapping[str, object]) -> str:
         moment = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        shown = {name: _shown(value) for name, value in details.items()}
-        return json.dumps({"time": moment, "level": level, "event": event, **shown})
+        safe = {name: shown(value) for name, value in details.items()}
+        return json.dumps({"time": moment, "level": level, "event": event, **safe})
 
     def _write(self, lines: Sequence[str]) -> None:
         if self._broken:
@@ -114,9 +114,3 @@ class LogObserver(Silent):
             warning = f"warning: the log {self.path} cannot be written ({error.strerror}); going on without it"
             with contextlib.suppress(OSError, ValueError):
                 print(warning, file=sys.stderr)
-
-
-def _shown(value: object) -> object:
-    if value is None or isinstance(value, int | float):
-        return value
-    return mask_text(str(value))

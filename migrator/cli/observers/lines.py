@@ -1,6 +1,5 @@
 """Observers that print lines: for people without a terminal, for `-v`, and JSON for machines."""
 
-import contextlib
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ EVENTS = {
     "`items_per_second`, `bytes_per_second`, `eta` (seconds, null while unknown)",
     "failed": "an item failed: `source`, `key`, `location` (secrets masked), `fault`, `message`, `attempts`",
     "note": "anything else: `kind` (retry, slower, faster, paused, resumed, stopping, note), `message` and its details",
-    "summary": "the last line: what `migrator status --json` prints, and `exit_status`, `stopped`, `seconds`, `moved`",
+    "summary": "the last line: what `migrator status --json` prints; of a run also `run`, `seconds`, `moved_items`, "
+    "`moved_bytes`, `run_requests`, `exit_status` and `stopped` (why, in words); of a plan `dry_run` and `estimate`",
 }
 """The events of `--json`, one object a line, told apart by `event`."""
 
@@ -112,8 +112,7 @@ class JsonLines(Silent):
 
     def say(self, event: str, **details: object) -> None:
         """One event."""
-        with contextlib.suppress(TypeError):
-            self._write(json.dumps({"event": event, **details}, default=str))
+        self._write(json.dumps({"event": event, **{name: shown(value) for name, value in details.items()}}))
 
     def page(self, source: str, page: Page, new: int) -> None:
         self.say("page", source=source, items=len(page.items), new=new, problems=len(page.problems))
@@ -124,7 +123,7 @@ class JsonLines(Silent):
                 place=problem.place,
                 position=problem.position,
                 fault=problem.fault,
-                message=mask_text(problem.message),
+                message=problem.message,
             )
 
     def scan_complete(self, source: str) -> None:
@@ -143,7 +142,7 @@ class JsonLines(Silent):
                     key=task.key,
                     location=task.location,
                     fault=outcome.fault,
-                    message=mask_text(outcome.message),
+                    message=outcome.message,
                     attempts=settlement.attempts,
                 )
         now = self._counts.now()
@@ -152,7 +151,14 @@ class JsonLines(Silent):
             self.say("progress", **progress(self._counts))
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
-        self.say("note", **details | {"kind": kind, "message": mask_text(message)})
+        self.say("note", **details | {"kind": kind, "message": message})
+
+
+def shown(value: object) -> object:
+    """`value` as JSON can hold it, without secrets."""
+    if value is None or isinstance(value, int | float | dict):
+        return value
+    return mask_text(str(value))
 
 
 def progress(counts: Counts) -> dict[str, object]:

@@ -48,6 +48,8 @@ class RichProgress(Silent):
             self._last = mask_text(message)
         if kind is EventKind.STOPPING:
             self.write(mask_text(message))
+            # A second signal ends the process at once: nobody would give the cursor back then.
+            self._console.show_cursor(True)
 
     def _draw(self) -> RenderableType:
         counts = self._counts
