@@ -244,6 +244,24 @@ async def test_fingerprints(reader: HttpReader, web: Web) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 784111777.0),
+        ("Sun, 06 Nov 1994 09:49:37 +0100", 784111777.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Sun, 06 Foo 1994 08:49:37 GMT", None),
+        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        ("0", None),
+    ],
+)
+async def test_the_time_of_the_source(reader: HttpReader, web: Web, written: str, seconds: float | None) -> None:
+    web.answers["/a.jpg"] = answer(b"x", Last_Modified=written)
+    async with reader.open(task_of(web.url("/a.jpg"))) as body:
+        assert body.modified == seconds
+
+
 async def test_a_body_that_is_left_unread_does_not_block_the_next(reader: HttpReader, web: Web) -> None:
     web.answers["/a.jpg"] = answer(b"x" * MIB)
     for _ in range(3):
