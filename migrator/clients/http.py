@@ -26,7 +26,12 @@ _WHOLE = frozenset({200, 203})
 _DNS_SECONDS = 60
 """How long an address that was looked up and checked is used again."""
 
-_MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
 
 _FAILURES = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError)
 _ALLOW = "set allow_private = true on the source if that is meant"
