@@ -71,8 +71,10 @@ def _source(source: str, wishes: Wishes) -> dict[str, Any]:
     if source.startswith("s3://"):
         raise ConfigError(f"{source}: a bucket as a source is not available yet", hint="give a directory or a manifest")
     path = Path(source.removeprefix("file://"))
+    table: dict[str, Any]
     if path.is_dir():
-        return {"name": "files", "type": "directory", "root": str(path.resolve()), "key": wishes.key}
+        table = {"name": "files", "type": "directory", "root": str(path.resolve()), "key": wishes.key}
+        return table | _without_checkpoints(path.resolve())
     if path.suffix.lower() not in MANIFESTS:
         raise ConfigError(
             f"{source} is no directory and no manifest",
@@ -80,12 +82,20 @@ def _source(source: str, wishes: Wishes) -> dict[str, Any]:
         )
     if not any(mark in source for mark in "*?[") and not path.is_file():
         raise ConfigError(f"{source} does not exist")
-    table: dict[str, Any] = {"name": "manifest", "type": "manifest", "files": str(path.absolute()), "key": wishes.key}
+    table = {"name": "manifest", "type": "manifest", "files": str(path.absolute()), "key": wishes.key}
     if path.suffix.lower() != ".txt":
         table["fields"] = list(wishes.fields)
     if wishes.allow_private:
         table["allow_private"] = True
     return table
+
+
+def _without_checkpoints(root: Path) -> dict[str, Any]:
+    """The ledger of this very copy is not copied along."""
+    checkpoints = Path("checkpoints").resolve()
+    if checkpoints == root or not checkpoints.is_relative_to(root):
+        return {}
+    return {"exclude": [f"/{checkpoints.relative_to(root).as_posix()}/**"]}
 
 
 def _destination(destination: str, wishes: Wishes) -> dict[str, Any]:

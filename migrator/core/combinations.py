@@ -48,6 +48,7 @@ def impossible(config: Config) -> Iterator[Complaint]:
 
 def in_itself(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Complaint]:
     """Sources that stand where their objects would go. `resolve` follows symbolic links."""
+    yield from _moves_its_own_ledger(config, resolve)
     folder = config.destination.folder
     if folder is None:
         return
@@ -71,6 +72,18 @@ def in_itself(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Compl
                 advice = "choose another destination" if inside == "." else f'add "/{inside}/**" to exclude'
                 text = f"the scan of {root} would find what is written to {landing}; {advice}"
                 yield Complaint(path, text, (*reads, ("sources", number, "exclude")))
+
+
+def _moves_its_own_ledger(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Complaint]:
+    checkpoints = resolve(config.checkpoint_dir)
+    for number, source in enumerate(config.sources):
+        if source.type != "directory" or not checkpoints.is_relative_to(resolve(source.root)):
+            continue
+        inside = checkpoints.relative_to(resolve(source.root)).as_posix()
+        if not _leaves_out(source.exclude, inside):
+            advice = "set checkpoint_dir elsewhere" if inside == "." else f'add "/{inside}/**" to exclude'
+            text = f"the scan of {source.root} would find the ledger in {checkpoints}; {advice}"
+            yield Complaint(("sources", number, "root"), text, (("checkpoint_dir",), ("sources", number, "exclude")))
 
 
 def _leaves_out(exclude: Collection[str], folder: str) -> bool:

@@ -39,7 +39,9 @@ def make_reader(config: Config) -> Reader:
 
     roots = {
         source.name: LocalRoot(
-            os.path.realpath(source.root), isinstance(source, DirectorySource) and source.follow_symlinks
+            # A manifest names its files itself, through whatever link; they must lie below the root all the same.
+            os.path.realpath(source.root),
+            not isinstance(source, DirectorySource) or source.follow_symlinks,
         )
         for source in config.sources
         if source.root is not None

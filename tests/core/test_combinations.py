@@ -217,3 +217,13 @@ class TestSamePlace:
         configured({"url": f"file://{here}/elsewhere"}, {**DIRECTORY, "root": str(here / "data")})
         configured({"url": f"file://{here}"}, {**DIRECTORY, "root": str(here / "data")})
         configured({"url": f"file://{here}/data-2"}, {**DIRECTORY, "root": str(here / "data")})
+
+
+def test_a_source_does_not_move_its_own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = {"type": "directory", "root": ".", "key": "{path}"}
+    assert refused(BUCKET, here) == (
+        f"sources[0].root: the scan of . would find the ledger in {tmp_path}/checkpoints; "
+        'add "/checkpoints/**" to exclude',
+    )
+    configured(BUCKET, here | {"exclude": ["/checkpoints/**"]})
