@@ -2,6 +2,7 @@
 
 import email.utils
 import hashlib
+import socket
 import ssl
 import time
 import urllib.request
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import botocore
 import botocore.exceptions
 from aiobotocore.config import AioConfig
@@ -31,11 +33,7 @@ _NO_CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (destination.profile), "
     "or sign in with `aws sso login`"
 )
-_NOT_SENT = (
-    botocore.exceptions.EndpointConnectionError,
-    botocore.exceptions.ConnectTimeoutError,
-    botocore.exceptions.ProxyConnectionError,
-)
+_NOT_SENT = (botocore.exceptions.ConnectTimeoutError, botocore.exceptions.ProxyConnectionError)
 _UNSIGNED = frozenset({"user-agent", "expect", "transfer-encoding", "x-amzn-trace-id", "content-length"})
 _SIGNATURE = frozenset({"x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "authorization"})
 
@@ -237,8 +235,15 @@ def _unanswered(error: botocore.exceptions.BotoCoreError, operation: str, what: 
         f"{operation} {what}: no answer ({type(error).__name__})",
         side=Side.DESTINATION,
         hint="tried again by itself",
-        ambiguous=operation not in READING and not isinstance(error, _NOT_SENT),
+        ambiguous=operation not in READING and not _unsent(error),
     )
+
+
+def _unsent(error: botocore.exceptions.BotoCoreError) -> bool:
+    if isinstance(error, botocore.exceptions.EndpointConnectionError):
+        # aiobotocore says the same of a line that never stood and of one that was reset after the request.
+        return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError | socket.gaierror)
+    return isinstance(error, _NOT_SENT)
 
 
 def untrusted(operation: str, what: str) -> Fatal:
