@@ -77,7 +77,10 @@ class Transfer:
             try:
                 data = await body.read(SMALL + 1 if body.size is None else body.size)
                 if len(data) <= SMALL:
-                    return await self._move_small(task, body, data, standing)
+                    outcome = await self._move_small(task, body, data, standing)
+                    # It was larger once: what an earlier attempt began in parts will not be continued.
+                    await self._multipart.abandon(task)
+                    return outcome
             finally:
                 self._memory.give(held)
             # Parts take their memory one by one; holding on to this piece meanwhile could starve them all.
