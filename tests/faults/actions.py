@@ -25,7 +25,7 @@ def s3_error(status: int, code: str, *, extra: str = "", headers: Headers | None
     return Answer(status, [("Content-Type", "application/xml"), *(headers or [])], body.encode())
 
 
-async def reset(request: Request, forward: Forward) -> Answer:  # noqa: ARG001
+async def reset(request: Request, forward: Forward) -> Answer:
     """The line is reset before the server hears of it."""
     raise Cut
 
@@ -39,7 +39,7 @@ async def lose_answer(request: Request, forward: Forward) -> Answer:
 def cut_request(size: int) -> Action:
     """The line is reset after `size` bytes of the request's body; the server never hears of it."""
 
-    async def action(request: Request, forward: Forward) -> Answer:  # noqa: ARG001
+    async def action(request: Request, forward: Forward) -> Answer:
         await request.some(size)
         raise Cut
 
@@ -89,7 +89,7 @@ def alter_answer(offset: int) -> Action:
 def answer(result: Answer) -> Action:
     """The server never hears of it; the client gets `result`."""
 
-    async def action(request: Request, forward: Forward) -> Answer:  # noqa: ARG001
+    async def action(request: Request, forward: Forward) -> Answer:
         return result
 
     return action

@@ -10,6 +10,7 @@ from tests.faults.actions import answer, s3_error
 from tests.faults.checker import Bucket
 from tests.faults.harness import Finished, Migration
 from tests.faults.proxy import Proxy, Rule
+from tests.faults.servers import Server
 from tests.faults.wire import Answer
 from tests.faults.world import MIB, small_tree, write_tree
 
@@ -85,13 +86,15 @@ def ignore_preconditions() -> list[Rule]:
 
 @pytest.mark.parametrize("server", ["moto", "rclone"], indirect=True)
 def test_row_04_a_server_that_ignores_preconditions_overwrites_nothing(
-    folder: Path, bucket: Bucket, proxy: Proxy
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
 ) -> None:
     contents = with_large(folder, small_tree(folder))
+    # rclone ignores them by itself (and signs every header).
+    rules = ignore_preconditions() if server.name == "moto" else []
     taken = ["dir0/file0.bin", "large/a.bin"]
     for key in taken:
         bucket.client().put_object(Bucket=bucket.name, Key=key, Body=b"somebody else's")
-    migration, finished = run_through(proxy, folder, bucket, *ignore_preconditions())
+    migration, finished = run_through(proxy, folder, bucket, *rules)
     assert finished.status == 1, finished.words
     items = migration.items()
     for key in taken:
@@ -167,7 +170,7 @@ def test_row_07_an_etag_is_never_used_as_a_hash(folder: Path, bucket: Bucket, pr
     lost = Rule(actions.lose_answer, method="PUT", target="/dir2/file2.bin")
     migration, finished = run_through(proxy, folder, bucket, tag, lost)
     items = migration.items()
-    assert items.pop(same) == ("skipped", "")
+    assert items.pop(same) == ("skipped", "identical")
     assert items.pop(other) == ("failed", "conflict")
     assert set(items.values()) == {("stored", "")}, finished.words
     assert lost.hits == 1

@@ -88,7 +88,6 @@ def test_row_21_addresses_within_are_refused(folder: Path, bucket: Bucket) -> No
             "127.0.0.1",
             "127.1",
             "localhost",
-            "localhost.",
             "0177.0.0.1",
             "0x7f000001",
             "2130706433",
