@@ -72,7 +72,7 @@ def check_quickly(connection: sqlite3.Connection) -> None:
     for table in _SMALL_TABLES:
         (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")
+            raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict.splitlines()[-1]}")
 
 
 @contextmanager

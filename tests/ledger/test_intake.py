@@ -192,3 +192,4 @@ async def test_without_its_key_file_a_sealed_url_is_refused_and_the_item_stays_p
         with pytest.raises(LedgerError, match=r"job\.key"):
             await ledger.add("lots", page([signed("two")]))
     assert query(path, "SELECT state FROM items") == [("planned",)]
+    assert key.exists() == (damage != "missing"), "a new key would open nothing"

@@ -160,7 +160,16 @@ async def test_retry_plans_the_failed_ones_of_some_faults_and_sources(ledger: Sq
     assert [(task.key, task.again) for task in await ledger.claim(10)] == [("also gone", True)]
     assert await ledger.retry(["gone", "transient"], None) == 2
     assert await count(ledger) == {"planned": 2, "intended": 1}
+    assert query(path, "SELECT DISTINCT attempts FROM items") == [(1,)]
     assert query(path, "SELECT count(*) FROM items WHERE fault IS NOT NULL OR message IS NOT NULL") == [(0,)]
+
+
+async def test_attempts_add_up(ledger: SqliteLedger, path: Path) -> None:
+    await ledger.add("lots", page(items("a")))
+    for outcome in (failed(Fault.TRANSIENT), failed(Fault.TRANSIENT), stored()):
+        await ledger.settle([settlement(task, outcome, attempts=6) for task in await ledger.claim(1)])
+        await ledger.retry()
+    assert query(path, "SELECT state, attempts, fault, message FROM items") == [("stored", 18, None, None)]
 
 
 async def listing(*pages: list[str]) -> AsyncIterator[list[str]]:

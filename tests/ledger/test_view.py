@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from migrator.core.model import Capabilities, Digest, Fault, Skip, Skipped
+from migrator.core.model import Capabilities, Digest, Fault, Item, Skip, Skipped
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import failed, items, page, query, settle_all, stored
@@ -63,13 +63,13 @@ async def test_long_lists_come_whole_and_in_order(ledger: SqliteLedger, path: Pa
     names = [f"{number:05d}" for number in range(2500)]
     await ledger.add("photos", page(items(*names)))
     tasks = await ledger.claim(5000)
-    await settle_all(ledger, tasks[::2], failed(Fault.GONE))
-    await settle_all(ledger, tasks[1:-1:2], stored())
+    await settle_all(ledger, tasks[:1250], failed(Fault.GONE))
+    await settle_all(ledger, tasks[1250:-1], stored())
     await settle_all(ledger, tasks[-1:], Skipped(Skip.EXISTS))
     with LedgerView.open(path) as view:
-        assert [item.key for item in view.failures()] == names[::2]
-        assert [item.key for item in view.failures(limit=1100)] == names[:2200:2]
-        assert [item.key for item in view.settled()] == names[1::2]
+        assert [item.key for item in view.failures()] == names[:1250]
+        assert [item.key for item in view.failures(limit=1100)] == names[:1100]
+        assert [item.key for item in view.settled()] == names[1250:]
         assert list(view.collisions()) == []
         example = view.example(Fault.GONE)
         assert example
@@ -91,3 +91,23 @@ async def test_it_reads_with_plain_sqlite_tools(ledger: SqliteLedger, path: Path
         ("photos", "stored", "", 1, 10),
     ]
     assert [row["state"] for row in Database(path)["items"].rows] == ["stored", "failed", "planned"]
+
+
+async def test_a_copy_is_a_ledger_of_its_own(ledger: SqliteLedger, path: Path, tmp_path: Path) -> None:
+    signed = Item("https://h/a.jpg?***", "a.jpg", 5, signed="https://h/a.jpg?sig=1")
+    await ledger.add("lots", page([signed, *items("b")]))
+    target = tmp_path / "elsewhere" / "job.db"
+    with LedgerView.open(path) as view:
+        view.copy_to(target)
+    with SqliteLedger.open(target, name="job") as copy:
+        assert [task.url for task in await copy.claim(5)] == ["https://h/a.jpg?sig=1", "file:///data/b"]
+    assert [tally.state for tally in await ledger.tallies()] == ["planned"]
+    assert {file.stat().st_mode & 0o777 for file in target.parent.iterdir()} == {0o600}
+
+
+async def test_large_items_and_their_parts_are_counted_while_they_wait(ledger: SqliteLedger, path: Path) -> None:
+    await ledger.add("films", page([*items("small", size=8), *items("unknown", size=None)]))
+    await ledger.add("films", page([*items("nine", size=9), *items("sixteen", size=16), *items("moved", size=99)]))
+    await settle_all(ledger, [task for task in await ledger.claim(5) if task.key == "moved"], stored())
+    with LedgerView.open(path) as view:
+        assert view.large(8, 8) == (2, 4)
