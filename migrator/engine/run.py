@@ -179,8 +179,11 @@ class Run:
             if self._stop.event.is_set():
                 self._unstarted.append(task)
             else:
-                with contextlib.suppress(Stopped):  # its intent stands in the ledger: the next run looks first
+                try:
                     self._finish(await self._worker.work(task))
+                except Stopped as stopped:
+                    if not stopped.sent:
+                        self._unstarted.append(task)  # else its intent stands: the next run looks before it sends
             self._queue.task_done()
 
     def _finish(self, settlement: Settlement) -> None:

@@ -14,7 +14,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
-    """The run is stopping: a wait (backoff, pause, pace) ended early. Nothing happened to the object."""
+    """The run is stopping: a wait (backoff, pause, pace) ended early.
+
+    `sent`: an attempt before that wait may have reached the destination.
+    """
+
+    def __init__(self, sent: bool = False) -> None:
+        super().__init__()
+        self.sent = sent
 
 
 class Stop:

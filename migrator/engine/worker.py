@@ -11,6 +11,7 @@ from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.multipart import Multipart
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
+from migrator.engine.stopping import Stopped
 from migrator.engine.transfer import Transfer
 
 DIAGNOSE_EVERY = 30.0
@@ -71,7 +72,10 @@ class Worker:
                 current = _next_try(current, outcome)
             return outcome, counts
 
-        outcome, attempts = await self._retry.run(attempt)
+        try:
+            outcome, attempts = await self._retry.run(attempt)
+        except Stopped:
+            raise Stopped(sent=current.again) from None
         if isinstance(outcome, Failed):
             await self._diagnose(outcome)
             await self._abandon(task)
