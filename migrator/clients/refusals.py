@@ -184,18 +184,18 @@ def _refused_object(refusal: Refusal) -> ObjectError:
     return Invalid(text, side=Side.DESTINATION)
 
 
-_TAGS = {name: re.compile(rf"<{name}>([^<]{{0,2000}})</{name}>") for name in ("Code", "Message", "Region")}
+def read_element(body: bytes, name: str) -> str:
+    """The text of one plain element of an XML answer; empty where there is none.
+
+    It is picked out by pattern and nothing is expanded, so a hostile document cannot do harm.
+    """
+    found = re.search(rb"<%b>([^<]{0,2000})</%b>" % (name.encode(), name.encode()), body)
+    return html.unescape(found[1].decode("utf-8", "replace")) if found else ""
 
 
 def read_error(body: bytes) -> tuple[str, str, str]:
-    """(code, message, region) of an error document; empty where it has none.
-
-    Three plain elements are picked out by pattern: nothing is expanded, so a hostile document cannot do harm.
-    """
-    text = body.decode("utf-8", "replace")
-    found = [pattern.search(text) for pattern in _TAGS.values()]
-    code, message, region = (html.unescape(match[1]) if match else "" for match in found)
-    return code, message, region
+    """(code, message, region) of an error document; empty where it has none."""
+    return read_element(body, "Code"), read_element(body, "Message"), read_element(body, "Region")
 
 
 def retry_after(value: str | None) -> float | None:

@@ -15,7 +15,7 @@ from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_e
 from migrator.clients.signing import EMPTY_SHA256, quote_key
 from migrator.core.config import Transfer
 from migrator.core.errors import ObjectError, Transient
-from migrator.core.model import Side
+from migrator.core.model import MIB, Side
 
 PARTS_IN_FLIGHT = 4
 """Most requests of one item at once (DESIGN section 5); the pool has a connection for each."""
@@ -23,8 +23,15 @@ PARTS_IN_FLIGHT = 4
 PIECE = 256 * 1024
 """Bytes of a body after which its progress is looked at, and of a streamed answer."""
 
+COPY_PATIENCE = 10
+"""A copy moves up to 5 GiB before its answer comes: it may take this many times as long as other requests."""
+
 _LONGEST_ANSWER = 256 * 1024
 """Bytes read of an answer that is not an object's content: an error document has some hundred."""
+
+_MOST_BUFFERED = 4 * MIB
+_SLOWEST = 64 * 1024
+"""Bytes of a body that a system buffers at most, and the rate (bytes a second) at which it may send them."""
 
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -37,33 +44,38 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class SentOnce(Payload):
-    """A body that goes out in pieces, telling of each, and only once.
+class BrokenOff(aiohttp.ClientError):
+    """The connection broke after a request was begun."""
 
-    aiohttp sends idempotent requests again by itself when a kept connection turns out to be closed. A put must not be:
-    the first one may have been carried out, and retrying is decided in one place only.
+
+async def _never_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp sends PUT, GET and the like again by itself when a connection breaks, unless it meets an error of ours.
+
+    It must not: the first one may have been carried out, and trying again is decided in one place only.
     """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise BrokenOff(_reason(error)) from error
 
-    def __init__(self, body: bytes) -> None:
+
+class Pieces(Payload):
+    """A body that goes out in pieces and puts the deadline off with each: a slow upload is not cut, a dead one is."""
+
+    def __init__(self, body: bytes, deadline: asyncio.Timeout, seconds: float) -> None:
         super().__init__(body)
         self._size: int = len(body)
-        self._begun = False
-        self._deadline: asyncio.Timeout | None = None
-        self._seconds = 0.0
+        self._deadline = deadline
+        self._seconds = seconds
         self.handed_over = False
         """The last byte was given to the connection: the server may have all of it."""
-
-    def watch(self, deadline: asyncio.Timeout, seconds: float) -> None:
-        """Puts `deadline` off by `seconds` whenever a piece has gone out, so that a slow upload is not cut."""
-        self._deadline, self._seconds = deadline, seconds
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return str(self._value, encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        if self._begun:
-            raise ConnectionResetError("the connection was closed")
-        self._begun = True
         if self._size <= PIECE:
             self.handed_over = True
             await writer.write(self._value)
@@ -72,8 +84,13 @@ class SentOnce(Payload):
         for start in range(0, self._size, PIECE):
             self.handed_over = start + PIECE >= self._size
             await writer.write(view[start : start + PIECE])
-            if self._deadline and not self._deadline.expired():
-                self._deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
+            self._put_off(self._seconds)
+        # What the system still holds of it goes out unseen.
+        self._put_off(self._seconds + min(self._size, _MOST_BUFFERED) / _SLOWEST)
+
+    def _put_off(self, seconds: float) -> None:
+        if not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         del content_length  # the header was made from the size of this very body
@@ -101,7 +118,7 @@ class S3Client:
             proxy=access.proxy,
             # The whole request is watched below, by progress; here only the time until there is a connection.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=transfer.connect_timeout),
-            requote_redirect_url=False,
+            middlewares=(_never_again,),
         )
 
     async def close(self) -> None:
@@ -133,29 +150,32 @@ class S3Client:
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The bytes of an object, in pieces."""
-        url, signed = await self._sign("GET", "GET", key, {}, "", EMPTY_SHA256)
-        try:
-            async with asyncio.timeout(self._timeout) as deadline:
-                async with self._session.get(url, headers=signed, allow_redirects=False) as response:
-                    if response.status != 200:
+        for last in (False, True):
+            url, signed = await self._sign("GET", "GET", key, {}, "", EMPTY_SHA256)
+            try:
+                async with asyncio.timeout(self._timeout) as deadline:
+                    async with self._session.get(url, headers=signed, allow_redirects=False) as response:
+                        while response.status == 200 and (piece := await response.content.read(PIECE)):
+                            deadline.reschedule(None)  # the caller may take its time
+                            yield piece
+                            deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+                        if response.status == 200:
+                            return
                         answer = Answer(response.status, response.headers, await _read_some(response))
-                        raise self.error("GET", key, answer)
-                    while piece := await response.content.read(PIECE):
-                        deadline.reschedule(None)
-                        yield piece
-                        deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
-        except (aiohttp.ClientError, OSError) as error:
-            raise _lost(error, "GET", key, ambiguous=False) from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise _lost(error, "GET", key, ambiguous=False) from None
+            if last or not self._clock_is_wrong(answer):
+                raise self.error("GET", key, answer)
 
     async def _attempt(
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, body: bytes, payload: str
     ) -> Answer:
         url, signed = await self._sign(operation, method, key, headers, query, payload)
-        data = SentOnce(body) if body else None
+        seconds = self._timeout * (COPY_PATIENCE if operation == "COPY" else 1)
+        data: Pieces | None = None
         try:
-            async with asyncio.timeout(self._timeout) as deadline:
-                if data:
-                    data.watch(deadline, self._timeout)
+            async with asyncio.timeout(seconds) as deadline:
+                data = Pieces(body, deadline, seconds) if body else None
                 async with self._session.request(
                     method, url, data=data, headers=signed, allow_redirects=False
                 ) as response:
@@ -222,5 +242,6 @@ def _lost(error: Exception, operation: str, key: str, *, ambiguous: bool) -> Obj
 
 
 def _reason(error: Exception) -> str:
-    cause = getattr(error, "os_error", error)
-    return getattr(cause, "strerror", None) or type(error).__name__
+    if isinstance(error, BrokenOff):
+        return str(error)
+    return getattr(getattr(error, "os_error", error), "strerror", None) or type(error).__name__

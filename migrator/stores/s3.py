@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from migrator.clients import aws
-from migrator.clients.refusals import DAMAGED, read_error
+from migrator.clients.refusals import DAMAGED, read_element, read_error, shown
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
 from migrator.core.config import Destination, Transfer
@@ -134,22 +133,15 @@ class S3Store:
 
     async def copy(self, key: str, target: str, etag: str) -> Placed:
         """Server-side copy. Changed: the object no longer has `etag`."""
+        headers = self._constants.copy_headers(self.bucket, key, etag)
         try:
-            answer = await self._call(
-                "COPY",
-                "copy_object",
-                key,
-                Key=target,
-                CopySource={"Bucket": self.bucket, "Key": key},
-                CopySourceIfMatch=etag,
-                # Both are the default; Ceph takes the second only beside the first.
-                MetadataDirective="COPY",
-                TaggingDirective="COPY",
-                **self._constants.copy_parameters,
-            )
+            answer = await self._client.send("COPY", "PUT", target, headers)
         except Conflict as error:
-            raise Changed(f"{key} is no longer what it was", side=Side.DESTINATION) from error
-        return Placed(bare(required(answer.get("CopyObjectResult", {}), "ETag", "COPY", key)), answer.get("VersionId"))
+            raise Changed(f"{shown(key)} is no longer what it was", side=Side.DESTINATION) from error
+        found = bare(read_element(answer.body, "ETag"))
+        if not found:  # the server began its answer before it knew: an error document, or none at all
+            raise self._client.error("COPY", key, answer._replace(status=500))
+        return Placed(found, answer.headers.get("x-amz-version-id"))
 
     async def versioned(self) -> bool:
         """Whether versioning is on; a server that has none is not versioned."""
@@ -215,8 +207,8 @@ class S3Store:
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Drops an open upload; an absent one is no error."""
-        with suppress(Gone):
-            await self._call("ABORT UPLOAD", "abort_multipart_upload", key, Key=key, UploadId=upload_id)
+        query = encode_query({"uploadId": upload_id})
+        await self._client.send("ABORT UPLOAD", "DELETE", key, {}, query=query, accept=(404,))
 
     async def open_uploads(self, key: str) -> list[tuple[str, float]]:
         """(upload id, start in seconds since the epoch) of every open upload for exactly this key."""

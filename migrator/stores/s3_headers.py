@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from migrator.clients.signing import encode_query
+from migrator.clients.signing import encode_query, quote_key
 from migrator.core.config import Destination
 from migrator.core.errors import Invalid, Transient
 from migrator.core.model import MIB, SHA256, Digest, Guards, Part, Placed, Side, Standing, Upload
@@ -31,7 +31,7 @@ _PARAMETERS = {
     "cache-control": "CacheControl",
     "content-disposition": "ContentDisposition",
 }
-_NOT_OF_A_COPY = frozenset({"CacheControl", "ContentDisposition"})
+_NOT_OF_A_COPY = frozenset({"cache-control", "content-disposition"})
 """A copy takes them from its source."""
 
 
@@ -49,7 +49,7 @@ class Constants:
         }
         self.headers = {name: value for name, value in wanted.items() if value}
         self.parameters = {_PARAMETERS[name]: value for name, value in self.headers.items()}
-        self.copy_parameters = {n: value for n, value in self.parameters.items() if n not in _NOT_OF_A_COPY}
+        self._copy_headers = {name: value for name, value in self.headers.items() if name not in _NOT_OF_A_COPY}
 
     def put_headers(self, upload: Upload, guards: Guards) -> dict[str, str]:
         """All headers of a put but its digest."""
@@ -63,6 +63,17 @@ class Constants:
         elif guards.absent:
             headers["if-none-match"] = "*"
         return headers
+
+    def copy_headers(self, bucket: str, key: str, etag: str) -> dict[str, str]:
+        """All headers of a server-side copy that takes everything along."""
+        return {
+            **self._copy_headers,
+            "x-amz-copy-source": f"/{bucket}/{quote_key(key)}",
+            "x-amz-copy-source-if-match": etag,
+            # Both are the default; Ceph takes the second only beside the first.
+            "x-amz-metadata-directive": "COPY",
+            "x-amz-tagging-directive": "COPY",
+        }
 
     def upload_parameters(self, upload: Upload) -> dict[str, Any]:
         """The parameters of a new multipart upload."""
