@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from migrator.core.errors import ConfigError
 
@@ -29,14 +29,15 @@ class Wishes:
 
 
 def copy_table(source: str, destination: str, wishes: Wishes) -> dict[str, Any]:
-    """The table of a migrator.toml for `source` -> `destination`. Its name is the same for the same two, always.
+    """The table of a migrator.toml for `source` -> `destination`. Its name is the same for the same command.
 
     Raises ConfigError when either is nothing that can be copied from or to.
     """
     origin = _source(source, wishes)
     target = _destination(destination, wishes)
-    place = origin.get("root") or origin.get("files")
-    digest = hashlib.sha256(f"{place}\0{destination.rstrip('/')}".encode(errors="surrogateescape")).hexdigest()
+    what = [origin.get("root") or origin.get("files"), destination.rstrip("/")]
+    how = [wishes.endpoint_url, wishes.key, *wishes.fields]
+    digest = hashlib.sha256(json.dumps([*what, *how]).encode()).hexdigest()
     return {"name": f"copy-{digest[:12]}", "destination": target, "sources": [origin]}
 
 
@@ -70,7 +71,7 @@ def _value(value: object) -> str:
 def _source(source: str, wishes: Wishes) -> dict[str, Any]:
     if source.startswith("s3://"):
         raise ConfigError(f"{source}: a bucket as a source is not available yet", hint="give a directory or a manifest")
-    path = Path(source.removeprefix("file://"))
+    path = Path(unquote(source.removeprefix("file://")) if source.startswith("file://") else source)
     table: dict[str, Any]
     if path.is_dir():
         table = {"name": "files", "type": "directory", "root": str(path.resolve()), "key": wishes.key}

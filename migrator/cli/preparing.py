@@ -56,7 +56,9 @@ def init(
 def _ask_type() -> str:
     if not sys.stdin.isatty():
         raise ConfigError("the source type is not given and there is nobody to ask", hint="give --type")
-    return str(typer.prompt(f"What is the source? ({'/'.join(SOURCE_TYPES)})", default=SOURCE_TYPES[0], err=True))
+    # Not typer.prompt: it leaves a blank on stdout even when it asks on stderr.
+    print(f"What is the source? ({'/'.join(SOURCE_TYPES)}) [{SOURCE_TYPES[0]}]: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or SOURCE_TYPES[0]
 
 
 def setup(

@@ -134,6 +134,8 @@ def _rest(number: int) -> Iterator[str]:
 def planned(seen: Overview, requests: Requests, config_file: Path, *, dry_run: bool) -> Iterator[str]:
     """The end of `plan` and of `migrate --dry-run`."""
     rows = [_plan_row(source) for source in seen.sources]
+    if len(rows) > 1:
+        rows.append(_plan_row(seen.all_sources))
     yield from aligned([HEADS, *rows], "lrrrrrrr")
     yield ""
     for head, line in zip(("requests", ""), requests.lines(), strict=False):

@@ -150,6 +150,20 @@ class Overview:
         return bool(self.sources) and all(source.complete for source in self.sources)
 
     @property
+    def all_sources(self) -> SourceState:
+        """Their sum."""
+        return SourceState(
+            name="all",
+            items=_sum(source.items for source in self.sources),
+            sizes=_sum(source.sizes for source in self.sources),
+            skipped=self.skipped,
+            failed=self.failed,
+            left_out=sum(source.left_out for source in self.sources),
+            problems=self.problem_count,
+            complete=self.complete,
+        )
+
+    @property
     def skipped(self) -> dict[str, int]:
         """Skipped items by reason."""
         return _sum(source.skipped for source in self.sources)

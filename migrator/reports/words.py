@@ -85,10 +85,8 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
-def moment(seconds: float | None) -> str:
-    """Seconds since the epoch as ISO 8601 in UTC, or `-`."""
-    if seconds is None:
-        return "-"
+def moment(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

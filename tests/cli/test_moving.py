@@ -153,6 +153,36 @@ def test_plan_names_problems_and_both_locations_of_a_collision(project: Project)
     assert project.objects() == {}
 
 
+def test_long_lists_are_cut_and_counted(project: Project) -> None:
+    twice = [f"http://{host}.example/{number:02}.jpg" for host in ("one", "two") for number in range(23)]
+    project.lots([*twice, *["nonsense"] * 24])
+    plan, page = project.run("plan").out, project.run("report").out
+    for text in (plan, page):
+        assert text.count("nonsense") == 20
+        assert "and 4 more" in text
+        assert "19.jpg" in text.partition("Two locations for one key")[2]
+        assert "20.jpg" not in text.partition("Two locations for one key")[2]
+        assert "and 3 more" in text
+
+
+def test_plan_has_a_line_for_each_source_and_one_for_all(project: Project) -> None:
+    project.files(a="12345")
+    config = (project.folder / "migrator.toml").read_text()
+    (project.folder / "urls.txt").write_text("http://one.example/x.jpg\n")
+    more = '[[sources]]\nname = "more"\ntype = "manifest"\nfiles = "urls.txt"\nkey = "{name}"\n'
+    (project.folder / "migrator.toml").write_text(f"{config}\n{more}")
+    table = [line.split() for line in project.run("plan").out.splitlines()[1:4]]
+    assert [row[:2] for row in table] == [["photos", "1"], ["more", "1"], ["all", "2"]]
+    only = project.run("plan", "--source", "photos")
+    assert "requests  about 2: 2 PUT" in only.out
+
+
+def test_plan_where_the_server_checks_nothing_counts_what_is_read_back(project: Project) -> None:
+    project.files(a="1", b="2")
+    project.run("test-connection")
+    assert "2 GET to read back (the server checks no digest)" in project.run("plan").out
+
+
 def test_plan_counts_requests_of_large_objects(project: Project) -> None:
     project.files(small="x")
     with (project.folder / "photos" / "large.bin").open("wb") as file:
@@ -186,6 +216,38 @@ def test_retry_for_machines_and_of_an_unknown_fault(project: Project) -> None:
     assert json.loads(project.run("retry", "--json").out) == {"planned": 0}
     ended = project.run("retry", "--fault", "bad-luck")
     assert (ended.status, "faults are gone, forbidden" in ended.err) == (2, True)
+
+
+def test_a_damaged_ledger_ends_with_4(project: Project) -> None:
+    project.files(a="1")
+    (project.folder / "checkpoints").mkdir()
+    (project.folder / "checkpoints" / "trial.db").write_text("no ledger " * 1000)
+    ended = project.run("migrate")
+    assert ended.status == 4
+    assert ended.err.startswith("error: checkpoints/trial.db")
+    assert "what to do: " in ended.err
+
+
+def test_what_nobody_foresaw_in_a_run_is_in_its_log(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.files(a="1")
+    monkeypatch.setattr("migrator.wiring.migrate", lambda *_: 1 / 0)
+    ended = project.run("migrate")
+    assert ended.status == 1
+    assert ended.err.startswith("error: unforeseen, ZeroDivisionError")
+    assert "a full traceback is in checkpoints/trial.log" in ended.err
+    unforeseen = [event for event in lines(Path("checkpoints/trial.log").read_text()) if event["event"] == "unforeseen"]
+    assert "Traceback" in unforeseen[0]["traceback"]
+
+
+def test_copy_knows_commands_apart(project: Project) -> None:
+    project.files(a="1")
+    target = project.folder / "my archive"
+    target.mkdir()
+    to = ["copy", (project.folder / "photos").as_uri(), target.as_uri()]
+    assert project.run(*to).status == 0
+    assert project.run(*to, "--key", "again/{name}").status == 0
+    assert sorted(path.name for path in target.rglob("*.txt")) == ["a.txt", "a.txt"]
+    assert len(list(project.folder.glob("checkpoints/copy-*.db"))) == 2
 
 
 def test_copy_needs_no_config_and_resumes(project: Project) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 import threading
@@ -245,6 +246,23 @@ def test_a_terminal_sees_a_display_in_place(project: Project, monkeypatch: pytes
     assert "migrate trial" in shown
     assert "\x1b[?25l" in shown
     assert "\x1b[?25h" in shown
+
+
+def test_watching_status_redraws_in_place(project: Project) -> None:
+    project.files(a="1")
+    project.run("plan")
+    ours, theirs = pty.openpty()
+    watching = project.start("status", "--watch", stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"\x1b[H") < 2:
+        shown += os.read(ours, 4096)
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=60)
+    os.close(ours)
+    assert watching.returncode == 130
+    assert shown.count(b"trial: not running") == 2
+    assert b"\x1b[J" in shown
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

@@ -1,6 +1,8 @@
 """init, test-connection, smoke, setup: what makes ready."""
 
 import json
+import os
+import pty
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,24 @@ def test_init_without_anybody_to_ask(project: Project) -> None:
     assert not Path("migrator.toml").exists()
 
 
+def test_init_asks_whoever_is_there(project: Project) -> None:
+    ours, theirs = pty.openpty()
+    asking = project.start("init", stdin=theirs)
+    os.write(ours, b"manifest\n")
+    out, err = asking.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert asking.returncode == 0
+    assert "What is the source? (directory/manifest)" in err
+    assert out.startswith("wrote migrator.toml")
+    assert 'type = "manifest"' in Path("migrator.toml").read_text()
+
+
+def test_init_where_nothing_can_be_written(project: Project) -> None:
+    ended = project.run("init", "--type", "directory", "-c", "absent/migrator.toml")
+    assert (ended.status, ended.err.startswith("error: absent/migrator.toml cannot be written")) == (1, True)
+
+
 def test_init_offers_what_there_is() -> None:
     assert SOURCE_TYPES == KINDS
 
@@ -60,6 +80,24 @@ def test_connection_to_a_bucket_that_is_not_there_ends_with_3(
     assert "FAILED" in ended.out
     checks = json.loads(project.run("test-connection", "--json").out)["checks"]
     assert [check["ok"] for check in checks if check["subject"] == "no-such-bucket-here"] == [False]
+
+
+def test_setup_says_what_it_does_and_is_safe_to_repeat(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.files(a="1")
+    monkeypatch.setenv("MIGRATOR_DESTINATION__BUCKET", f"{project.bucket}-new")
+    planned = project.run("setup", "--dry-run", "--versioning")
+    assert planned.status == 0
+    assert f"would bucket {project.bucket}-new" in planned.out
+    assert planned.out.endswith("nothing was changed; `migrator setup` does it\n")
+    names = [each["Name"] for each in project.server.client().list_buckets()["Buckets"]]
+    assert f"{project.bucket}-new" not in names
+    done = project.run("setup", "--versioning")
+    assert f"done  bucket {project.bucket}-new" in done.out
+    told = project.server.client().get_bucket_versioning(Bucket=f"{project.bucket}-new")
+    assert told["Status"] == "Enabled"
+    again = project.run("setup", "--versioning")
+    assert again.out == "the destination is right as it is; nothing to change\n"
+    assert json.loads(project.run("setup", "--json").out) == {"changes": []}
 
 
 def test_smoke_moves_ten_images_and_leaves_nothing(project: Project) -> None:

@@ -43,6 +43,9 @@ class RichProgress(Silent):
         """A line above the display."""
         self._console.print(Text(line))
 
+    def started(self, concurrency: int) -> None:
+        self._last = ""  # what was said while getting ready is over
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         if kind in LOUD:
             self._last = mask_text(message)
