@@ -19,7 +19,7 @@ demo: $(VENV)/installed ## the main job on an embedded S3, on this machine only
 test: $(VENV)/installed ## the tests, in parallel
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-check: format lint types layers docs coverage ## everything that must hold before a commit
+check: format lint types layers coverage ## everything that must hold before a commit
 
 format: $(VENV)/installed
 	@$(BIN)/ruff format --check .
@@ -33,8 +33,9 @@ types: $(VENV)/installed
 layers: $(VENV)/installed ## imports run one way
 	@$(BIN)/lint-imports
 
-docs: $(VENV)/installed ## the generated reference says what the code says
-	@$(BIN)/python -m docs.generate --check
+docs: $(VENV)/installed ## write the reference anew from the code; a test fails when it has drifted
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/generate_cli.py
 
 coverage: $(VENV)/installed ## the tests with line and branch coverage, at least 90 % of migrator/
 	@rm -f .coverage .coverage.*
