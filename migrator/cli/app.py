@@ -1,6 +1,5 @@
 """The `migrator` command: all commands put together, and the one place where the process gets its exit status."""
 
-import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from migrator.cli import failing, looking, moving, preparing, trying
-from migrator.cli.output import complain
+from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
 EPILOG = """\b
@@ -41,11 +40,10 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             complain(["interrupted; nothing is lost by that"])
             return failing.INTERRUPTED
-        except BrokenPipeError:
-            # Nobody reads on: without this the interpreter would complain once more when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return failing.BROKEN_PIPE
         except Exception as error:
+            if isinstance(error, OSError) and reader_left(error):
+                forget_stdout()
+                return failing.BROKEN_PIPE
             wrapped = failing.unforeseen(error)
             complain(failing.explanation(wrapped))
             return failing.exit_status(wrapped)

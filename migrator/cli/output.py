@@ -1,6 +1,7 @@
 """Where a command's words go: results to stdout, progress to stderr, the log to its file; chosen by the options."""
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -33,12 +34,32 @@ class Output:
 
     def say(self, lines: Iterable[str]) -> None:
         """Results for people."""
-        for line in lines:
-            print(line)
+        _print("".join(f"{line}\n" for line in lines))
 
     def emit(self, value: Mapping[str, object]) -> None:
         """A result for machines: one object on one line."""
-        print(json.dumps(value, default=str))
+        _print(json.dumps(value, default=str) + "\n")
+
+
+def _print(text: str) -> None:
+    # Whoever stopped reading does not change how the command ended.
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if not reader_left(error):
+            raise
+        forget_stdout()
+
+
+def reader_left(error: OSError) -> bool:
+    """Whether a pipe's reader ended, or the terminal was closed."""
+    return error.errno in (errno.EPIPE, errno.EIO)
+
+
+def forget_stdout() -> None:
+    """Lets go of a stdout that nobody reads: else the interpreter would complain once more when it flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def paint(text: str, colour: str) -> str:

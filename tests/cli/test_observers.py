@@ -284,8 +284,28 @@ def test_a_closed_stdout_does_not_stop_a_run(project: Project) -> None:
     with os.fdopen(writing, "w") as gone:
         running = project.start("migrate", "--json", stdout=gone)
         _, errors = running.communicate(timeout=60)
-    assert (running.returncode, errors) == (141, "")
+    assert (running.returncode, errors) == (0, "")
     assert len(project.objects()) == 50
+
+
+@pytest.mark.faults
+def test_a_terminal_that_is_closed_ends_a_run_as_a_signal_does(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    project.files(**{f"f{number:03}": "x" for number in range(400)})
+    ours, theirs = pty.openpty()
+    running = project.start("migrate", "--concurrency", "1", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"1 in flight" not in shown:
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    running.send_signal(signal.SIGHUP)
+    assert running.wait(timeout=60) == 129
+    assert "the last migrate" in project.run("status").out
+    assert project.run("migrate", "-q").status == 0
+    assert len(project.objects()) == 400
 
 
 def test_a_run_that_is_told_to_stop_gives_the_cursor_back() -> None:

@@ -1,5 +1,7 @@
 """The live display of a run on a terminal (stderr), drawn with Rich from `Counts` a few times a second."""
 
+import contextlib
+
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -37,11 +39,13 @@ class RichProgress(Silent):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):  # the terminal may have been closed meanwhile
+            self._live.stop()
 
     def write(self, line: str) -> None:
         """A line above the display."""
-        self._console.print(Text(line))
+        with contextlib.suppress(OSError):
+            self._console.print(Text(line))
 
     def started(self, concurrency: int) -> None:
         self._last = ""  # what was said while getting ready is over
@@ -52,7 +56,8 @@ class RichProgress(Silent):
         if kind is EventKind.STOPPING:
             self.write(mask_text(message))
             # A second signal ends the process at once: nobody would give the cursor back then.
-            self._console.show_cursor(True)
+            with contextlib.suppress(OSError):
+                self._console.show_cursor(True)
 
     def _draw(self) -> RenderableType:
         counts = self._counts
