@@ -24,14 +24,14 @@ def migration_of(world: World, folder: Path, bucket: Bucket, proxy: Proxy) -> Mi
     return Migration(folder, bucket, endpoint=proxy.url, sources=sources)
 
 
-def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int) -> None:
+def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int, files: int = 90) -> None:
     """World after world, each killed until it is done, until `kills` kills are done."""
     draw = random.Random(seed)
     number = 0
     while kills > 0:
         number += 1
         place = folder / f"world{number}"
-        world = build_world(place, draw.randrange(2**32))
+        world = build_world(place, draw.randrange(2**32), files=files, urls=files // 2)
         bucket = server.make_bucket(
             f"kills-{seed}-{number}-{folder.name[-20:].replace('_', '-').lower()}", versioned=True
         )
@@ -52,7 +52,7 @@ def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int) ->
 def test_row_01_killed_and_run_again_leaves_the_model(server: Server, folder: Path) -> None:
     seed = fault_seed()
     print(f"FAULT_SEED={seed}")
-    kill_over_whole_runs(folder, server, seed, fault_kills(12))
+    kill_over_whole_runs(folder, server, seed, fault_kills(12), files=40)
 
 
 SHARDS = [("moto", 40)] * 4 + [("rclone", 40)] * 3 + [("ceph20", 40)]

@@ -6,7 +6,7 @@ import resource
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event
 
@@ -134,10 +134,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def test_row_28_a_full_disk_stops_the_run_and_room_lets_it_go_on(
     folder: Path, bucket: Bucket, proxy: Proxy, small_disk: Path
 ) -> None:
-    contents = small_tree(folder, count=2500, size=20)
+    contents = small_tree(folder, count=300, size=20)
     migration = Migration(folder, bucket, endpoint=proxy.url)
     filled = small_disk / "something-else"
-    filled.write_bytes(b"x" * 300_000)
+    filled.write_bytes(b"x" * 800_000)
     finished = migration.run()
     assert_refused(finished, "full")
     assert_no_put_without_intent(migration, proxy)
@@ -149,10 +149,10 @@ def test_row_28_a_full_disk_stops_the_run_and_room_lets_it_go_on(
 
 
 def test_row_28_a_file_size_limit_is_a_full_disk_too(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
-    contents = small_tree(folder, count=1500, size=20)
+    contents = small_tree(folder, count=300, size=20)
     migration = Migration(folder, bucket, endpoint=proxy.url)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
-    finished = migration.run(before=["sh", "-c", 'ulimit -f 400 && exec "$@"', "sh"])
+    finished = migration.run(before=["sh", "-c", 'ulimit -f 120 && exec "$@"', "sh"])
     assert_refused(finished)
     assert_no_put_without_intent(migration, proxy)
     again = migration.run()
@@ -180,11 +180,9 @@ def test_row_28_a_write_that_fails_stops_the_run(folder: Path, bucket: Bucket, p
 
 def assert_no_put_without_intent(migration: Migration, proxy: Proxy) -> None:
     """What was sent is in the ledger as intended at least."""
-    known = (
-        {key for key, (state, _) in migration.items().items() if state != "planned"}
-        if migration.ledger.exists()
-        else set()
-    )
+    known: set[str] = set()
+    with suppress(sqlite3.OperationalError):  # no ledger, or one without tables: then nothing may have been sent
+        known = {key for key, (state, _) in migration.items().items() if state != "planned"}
     sent = {
         seen.target.split("/", 2)[2] for seen in proxy.seen if seen.method == "PUT" and "_migrator/" not in seen.target
     }
