@@ -17,6 +17,7 @@ import botocore
 import botocore.exceptions
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.config import Config
 from botocore.httpsession import get_cert_path
 
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after, shown
@@ -169,6 +170,7 @@ async def connect(destination: Destination, transfer: Transfer, bucket: str) -> 
         )
     )
     s3.meta.events.register("before-send.s3", _signing(identity))
+    s3.meta.events.register("before-call.s3", _stay)
     url = s3.meta.endpoint_url
     own = bool(destination.endpoint_url) or not _is_aws(url)
     return Access(
@@ -181,6 +183,14 @@ async def connect(destination: Destination, transfer: Transfer, bucket: str) -> 
         closing=closing,
         requests={},
     )
+
+
+def _stay(params: dict[str, Any], **_: object) -> None:
+    """Keeps botocore from looking for the bucket in other regions: ours names the region and stops.
+
+    Its own search asks once more for every call, and never ends where a redirect does not say whereto.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _signing(identity: Identity) -> Callable[..., Awaitable[None]]:
@@ -275,9 +285,15 @@ def operator_client(destination: Destination) -> Any:
         session = boto3.Session(profile_name=destination.profile or None, region_name=destination.region)
         if session.get_credentials() is None:
             raise PreflightError("no AWS credentials were found", _NO_CREDENTIALS)
-        return session.client("s3", endpoint_url=destination.endpoint_url or None)
+        client = session.client(
+            "s3",
+            endpoint_url=destination.endpoint_url or None,
+            config=Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
+        )
     except botocore.exceptions.BotoCoreError as error:
         raise PreflightError(f"the AWS configuration cannot be used: {error}", _NO_CREDENTIALS) from None
+    client.meta.events.register("before-call.s3", _stay)
+    return client
 
 
 def preflight_error(error: Exception, operation: str, bucket: str, region: str) -> PreflightError:

@@ -53,7 +53,6 @@ _FATAL = {
     "InvalidStorageClass": _SETTING,
     "AccessControlListNotSupported": "the bucket has ACLs switched off: remove destination.acl",
     "InvalidEncryptionAlgorithmError": _SETTING,
-    "InvalidTag": _SETTING,
     "MalformedACLError": _SETTING,
     "KMS.DisabledException": _SETTING,
     "KMS.NotFoundException": _SETTING,
@@ -181,7 +180,7 @@ def _refused_object(refusal: Refusal) -> ObjectError:
         return Transient(text, side=Side.DESTINATION, hint="another request for this key is under way; " + _AGAIN)
     if status == 408:
         return Transient(text, side=Side.DESTINATION, hint=_AGAIN)
-    return Invalid(text, side=Side.DESTINATION)
+    return Invalid(text, side=Side.DESTINATION, hint="correct destination.tags" if code == "InvalidTag" else "")
 
 
 def read_element(body: bytes, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,7 +48,9 @@ def error_document(code: str, message: str = "", more: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def scripted(script: Script, *, drain: float | None = None) -> AsyncIterator[Scripted]:
+async def scripted(
+    script: Script, *, drain: float | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Scripted]:
     """Serves `script` on a free port. `drain`: bytes of a body read per 10 ms, for uploads that must be slow."""
     world = Scripted("")
     tasks: set[asyncio.Task[None]] = set()
@@ -72,8 +75,8 @@ async def scripted(script: Script, *, drain: float | None = None) -> AsyncIterat
                     break
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16)
-    world.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16, ssl=tls)
+    world.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield world
     finally:

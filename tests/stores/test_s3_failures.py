@@ -159,6 +159,14 @@ async def test_another_region() -> None:
             assert "destination.region" in error.hint
 
 
+async def test_a_redirect_that_does_not_say_whereto() -> None:
+    async with served(lambda _: Reply(301)) as (store, server):
+        async for _, error in failures(store):
+            assert type(error) is Fatal
+            assert "destination.region" in error.hint
+    assert len(server.requests) == len(CALLS)
+
+
 async def test_a_clock_that_is_wrong_is_corrected() -> None:
     there = time.time()
 
