@@ -1,14 +1,34 @@
 """Canaries: small objects of our own that find out what a destination honours. They are removed again."""
 
+import asyncio
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from migrator.core.errors import Forbidden, ObjectError
+from migrator.core.errors import Forbidden, ObjectError, Throttled, Transient
 from migrator.core.model import PUT_ID, RESERVED_PREFIX, Capabilities, Digest, Guards, Placed, Taken, Upload
 from migrator.core.ports import Store
 
 CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
+
+PAUSES = (0.2, 1.0, 3.0)
+"""Seconds before a step is tried again: a reset or a busy server says nothing about what a destination honours."""
+
+T = TypeVar("T")
+
+
+async def patiently(step: Callable[[], Awaitable[T]]) -> T:
+    """The result of `step`, tried again when the destination was busy or did not answer."""
+    for pause in PAUSES:
+        try:
+            return await step()
+        except (Transient, Throttled):
+            await asyncio.sleep(pause)
+    return await step()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +48,9 @@ def canary(prefix: str) -> Upload:
 
 async def sweep(store: Store, key: str) -> None:
     """Removes what a probe that was killed left under the key of its canary."""
-    for upload_id, _ in await store.open_uploads(key):
-        await store.abort(key, upload_id)
+    with suppress(Forbidden):  # nobody may list uploads: the object at least can go
+        for upload_id, _ in await store.open_uploads(key):
+            await store.abort(key, upload_id)
     await store.purge(key)
 
 
@@ -61,25 +82,27 @@ class Probe:
 
     async def run(self) -> Capabilities:
         """Raises ObjectError (Forbidden, Fatal, ...) when not even a plain put works."""
-        store, key = self._store, self._upload.key
+        key = self._upload.key
         try:
-            await store.put(self._upload, CANARY, Guards(absent=False, digest=Digest.SIGNED))
+            await patiently(lambda: self._put(absent=False, digest=Digest.SIGNED))
             self._find("put", True, "an object can be stored")
             digest = await self._put_digest()
-            second = await store.put(self._upload, CANARY, Guards(absent=True, digest=digest))
-            conditional = isinstance(second, Taken)
-            keeps = await self._keeps_checksum(digest)
-            can_list = await self._absent_is_404()
-            conditional_complete, part_digest = await self._multipart()
+            conditional = isinstance(await patiently(lambda: self._put(absent=True, digest=digest)), Taken)
+            keeps = await patiently(lambda: self._keeps_checksum(digest))
+            can_list = await patiently(self._absent_is_404)
+            conditional_complete, part_digest = await patiently(self._multipart)
             versioned = await self._versioned()
         finally:
-            await self._clean(key)
+            await patiently(lambda: self._clean(key))
         self._find(
             "conditional put",
             True if conditional else None,
             "an existing object is never overwritten" if conditional else "ignored: the destination is listed first",
         )
         return Capabilities(conditional, conditional_complete, digest, part_digest, keeps, versioned, can_list)
+
+    async def _put(self, *, absent: bool, digest: Digest) -> Placed | Taken:
+        return await self._store.put(self._upload, CANARY, Guards(absent=absent, digest=digest))
 
     def _find(self, what: str, ok: bool | None, detail: str) -> None:
         self.findings.append(Finding(what, ok, detail))
@@ -94,8 +117,8 @@ class Probe:
 
     async def _works_and_checks(self, digest: Digest) -> bool:
         try:
-            refused = await self._store.checks(self._upload.key, digest)
-            answer = await self._store.put(self._upload, CANARY, Guards(absent=False, digest=digest))
+            refused = await patiently(lambda: self._store.checks(self._upload.key, digest))
+            answer = await patiently(lambda: self._put(absent=False, digest=digest))
         except Forbidden:
             raise
         except ObjectError as error:
@@ -136,7 +159,7 @@ class Probe:
             part_digest = Digest.READ_BACK
             for digest in (Digest.SHA256, Digest.MD5, Digest.SIGNED):
                 try:
-                    if await store.checks(key, digest, upload_id):
+                    if await patiently(partial(store.checks, key, digest, upload_id)):
                         part_digest = digest
                         break
                 except ObjectError as error:
@@ -146,11 +169,11 @@ class Probe:
             part = await store.put_part(key, upload_id, 1, CANARY, self._upload.sha256, part_digest)
             answer = await store.complete(self._upload, upload_id, [part], Guards(absent=True, digest=part_digest))
         except BaseException:
-            await store.abort(key, upload_id)
+            await patiently(partial(store.abort, key, upload_id))
             raise
         conditional = isinstance(answer, Taken)
         if conditional:
-            await store.abort(key, upload_id)
+            await patiently(partial(store.abort, key, upload_id))
         self._find(
             "multipart",
             True,

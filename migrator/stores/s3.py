@@ -17,6 +17,7 @@ from migrator.core.errors import (
     Invalid,
     ObjectError,
     PreflightError,
+    Throttled,
     Transient,
 )
 from migrator.core.keys import key_problem
@@ -60,14 +61,18 @@ class S3Store:
         await self._access.close()
 
     async def check_bucket(self) -> None:
-        """Raises PreflightError unless the bucket exists, is in our region and lets us in."""
+        """Raises PreflightError unless the bucket exists in our region; Transient and Throttled come as they are.
+
+        Where s3:ListBucket is missing the bucket looks forbidden: then the first put will tell.
+        """
         try:
-            answer = await self._client.send("HEAD BUCKET", "HEAD", "", {}, accept=(404,))
-        except Forbidden as error:
-            raise PreflightError(
-                f"bucket {self.bucket} is not open to these credentials (403)",
-                "it belongs to another account, or s3:ListBucket on it is missing",
-            ) from error
+            answer = await self._client.send("HEAD BUCKET", "HEAD", "", {}, accept=(400, 403, 404))
+            if answer.status == 400:
+                # The answer to HEAD has no words (and not every server names the region in a header). A listing is
+                # refused for the same reason and says it.
+                await self._client.send("LIST", "GET", "", {}, query="list-type=2&max-keys=1")
+        except (Transient, Throttled):
+            raise
         except ObjectError as error:
             raise PreflightError(error.message, error.hint) from error
         if answer.status == 404:

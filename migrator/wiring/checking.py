@@ -16,7 +16,7 @@ from migrator.engine.run import Result, RunOptions
 from migrator.setup import folder
 from migrator.setup.change import Change
 from migrator.wiring.adapters import make_reader, make_source, open_ledger, open_store, view
-from migrator.wiring.moving import migrate, probe
+from migrator.wiring.moving import check_bucket, migrate, probe
 
 
 def setup(config: Config, *, dry_run: bool, versioning: bool) -> list[Change]:
@@ -59,7 +59,7 @@ async def _test_connection(config: Config) -> list[Check]:
     where = config.destination.url or bucket
     try:
         async with open_store(config, bucket) as store:
-            await store.check_bucket()
+            await check_bucket(store)
             checks.append(Check(where, "reach", True, "the destination is there and lets us in"))
             capabilities, findings = await probe(config, store)
             checks += [Check(where, finding.what, finding.ok, finding.detail) for finding in findings]

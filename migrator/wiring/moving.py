@@ -5,37 +5,49 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError
 from migrator.core.model import Capabilities, State, Summary
 from migrator.core.ports import EventKind, Observer, Source, Store
-from migrator.engine.probe import Finding, Probe, sweep
+from migrator.engine.probe import Finding, Probe, patiently, sweep
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.scan import scan
 from migrator.engine.stopping import Stop
 from migrator.engine.worker import Worker
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
-from migrator.wiring.adapters import chosen_bucket, make_reader, make_source, open_ledger, open_store, selected, view
+from migrator.wiring.adapters import (
+    Destination,
+    chosen_bucket,
+    make_reader,
+    make_source,
+    open_ledger,
+    open_store,
+    selected,
+    view,
+)
 
 
 def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
     """Scans and moves what is left to do. Raises MigratorError when the run cannot even start."""
 
     async def run() -> Result:
-        async with open_ledger(config) as ledger:
-            return await _migrate(config, options, observer, ledger)
+        stop = Stop()
+        with stop.on_signals():
+            async with open_ledger(config) as ledger:
+                return await _migrate(config, options, observer, ledger, stop)
 
     return asyncio.run(run())
 
 
-async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger) -> Result:
+async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
     sources = [make_source(source, config) for source in selected(config, options.sources)]
     bucket = await chosen_bucket(config, ledger)
     async with open_store(config, bucket) as store:
-        await store.check_bucket()
+        await check_bucket(store)
         capabilities = await _capabilities(config, ledger, store, observer)
         if not capabilities.conditional_put:
             observer.event(EventKind.NOTE, "the destination ignores preconditions: its keys are listed first")
@@ -44,7 +56,6 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
             await ledger.retry(None, options.sources or None)
         await _scan_again_if_due(ledger, sources, options.rescan)
         run = await ledger.begin_run("migrate", config.digest)
-        stop = Stop()
         reader = make_reader(config)
         try:
             worker = Worker(config, bucket, run, reader, store, ledger, capabilities, observer, stop)
@@ -52,6 +63,14 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
             return await engine.execute(run)
         finally:
             await reader.close()
+
+
+async def check_bucket(store: Destination) -> None:
+    """Raises PreflightError unless the destination is there and answers, now or soon."""
+    try:
+        await patiently(store.check_bucket)
+    except ObjectError as error:
+        raise PreflightError(error.message, "run the same command again when it answers") from error
 
 
 async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, observer: Observer) -> Capabilities:
@@ -63,6 +82,7 @@ async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, obse
         return known
     observer.event(EventKind.NOTE, "finding out what the destination honours")
     capabilities, _ = await probe(config, store, ledger, left)
+    store.requests.clear()  # the canaries belong to no run
     await ledger.keep_capabilities(capabilities)
     await ledger.set_meta("endpoint", endpoint)
     return capabilities
@@ -75,7 +95,7 @@ async def probe(
     probe = Probe(store, config.destination.prefix)
     try:
         if left:
-            await sweep(store, left)
+            await patiently(partial(sweep, store, left))
         if ledger:
             await ledger.set_meta("canary", probe.key)
         capabilities = await probe.run()
