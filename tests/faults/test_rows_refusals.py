@@ -61,6 +61,26 @@ def test_row_13_a_throttling_origin_fails_nothing(folder: Path, bucket: Bucket) 
     assert migration.check(contents) == []
 
 
+def test_row_13_a_busy_server_is_not_taken_for_a_lesser_one(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    """The probe meets 503 and resets: it asks again, and what it learns is what a quiet server would have told."""
+    contents = small_tree(folder)
+    busy = answer(s3_error(503, "SlowDown"))
+    proxy.rules += [
+        Rule(busy, method="HEAD"),
+        Rule(busy, method="PUT", target="_migrator", skip=1),
+        Rule(actions.reset, method="PUT", target="_migrator", skip=3),
+        Rule(actions.lose_answer, method="POST", target="_migrator.*uploadId="),
+        Rule(actions.reset, method="DELETE"),
+        Rule(actions.check_digests, times=None),
+    ]
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert [rule.hits for rule in proxy.rules[:5]] == [1] * 5
+    assert migration.check(contents) == []
+    assert proxy.count("GET", OBJECTS) == 0, "a server that checks digests is not read back from"
+
+
 @pytest.mark.parametrize("minutes", [20, pytest.param(-20, marks=pytest.mark.slow)])
 def test_row_14_a_server_with_another_clock(folder: Path, bucket: Bucket, proxy: Proxy, minutes: int) -> None:
     contents = small_tree(folder)
