@@ -274,6 +274,10 @@ class Observer(Protocol):
 
     def started(self, concurrency: int) -> None: ...
 
+    def sent(self, task: Task, size: int) -> None:
+        """A part of `size` bytes of a large object stands in its open upload."""
+        ...
+
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch is in the ledger."""
         ...

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if
 
 from migrator.core.errors import ObjectError, Transient, Truncated
 from migrator.core.errors import Throttled as ThrottledError
-from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored
+from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored, Task
 from migrator.core.ports import Clock, EventKind, Observer
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ class RetryPolicy:
     observer: Observer
     first_backoff: float = 0.5
 
-    async def run(self, attempt: Callable[[], Awaitable[tuple[Outcome, bool]]]) -> tuple[Outcome, int]:
+    async def run(self, attempt: Callable[[], Awaitable[tuple[Outcome, bool]]], task: Task) -> tuple[Outcome, int]:
         """Calls `attempt` -> (outcome, counts) until it settles; returns the last outcome and how often it tried."""
         outcome, counts = await attempt()
         if not _retryable(outcome):
@@ -218,7 +218,7 @@ class RetryPolicy:
             stop=over,
             wait=self._wait,
             sleep=self.clock.sleep,
-            before_sleep=self._tell,
+            before_sleep=lambda state: self._tell(state, task),
             retry_error_callback=_result,
         )
         return await retrying(next_attempt), attempts
@@ -259,10 +259,17 @@ class RetryPolicy:
         jitter = random.uniform(0, backoff)
         return jitter if asked is None else min(asked, LONGEST_THROTTLE) + jitter
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _tell(self, state: RetryCallState, task: Task) -> None:
         failed = _result(state)
         if isinstance(failed, Failed):
-            self.observer.event(EventKind.RETRY, failed.message, fault=failed.fault.value, attempt=state.attempt_number)
+            self.observer.event(
+                EventKind.RETRY,
+                failed.message,
+                key=task.key,
+                location=task.location,
+                fault=failed.fault.value,
+                attempt=state.attempt_number,
+            )
 
 
 def _result(state: RetryCallState) -> Outcome:

@@ -23,7 +23,7 @@ from migrator.core.model import (
     Task,
     Upload,
 )
-from migrator.core.ports import Body, Reader, Store, Uploads
+from migrator.core.ports import Body, Observer, Reader, Store, Uploads
 from migrator.engine.conflict import Replace, Verdicts
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.rules import Rules
@@ -64,6 +64,7 @@ class Multipart:
         retry: RetryPolicy,
         gate: Gate,
         part_size: int,
+        observer: Observer,
     ) -> None:
         self._reader = reader
         self._store = store
@@ -77,6 +78,7 @@ class Multipart:
         self._retry = retry
         self._gate = gate
         self._part_size = part_size
+        self._observer = observer
         self._open: dict[int, OpenUpload] = {}
 
     async def move(self, task: Task, body: Body, prefix: bytes) -> Outcome:
@@ -198,7 +200,7 @@ class Multipart:
                     self._memory.give(held)
                     raise Invalid(f"{task.location} is longer than {MAX_PARTS} parts of {part_size // MIB} MiB")
                 progress.size += len(piece)
-                sending.add(self._start_part(task.key, progress, number, piece, held))
+                sending.add(self._start_part(task, progress, number, piece, held))
                 await asyncio.to_thread(progress.whole.update, piece)
                 if len(sending) >= PARTS_IN_FLIGHT:
                     sending = await self._collect(progress, sending, asyncio.FIRST_COMPLETED)
@@ -224,13 +226,13 @@ class Multipart:
         progress.parts += [one.result() for one in done]
         return pending
 
-    def _start_part(self, key: str, progress: _Progress, number: int, piece: bytes, held: int) -> asyncio.Task[Part]:
-        sending = asyncio.create_task(self._part(key, progress, number, piece))
+    def _start_part(self, task: Task, progress: _Progress, number: int, piece: bytes, held: int) -> asyncio.Task[Part]:
+        sending = asyncio.create_task(self._part(task, progress, number, piece))
         # Not in a finally of the coroutine: one that is cancelled before its first step never gets there.
         sending.add_done_callback(lambda _: self._memory.give(held))
         return sending
 
-    async def _part(self, key: str, progress: _Progress, number: int, piece: bytes) -> Part:
+    async def _part(self, task: Task, progress: _Progress, number: int, piece: bytes) -> Part:
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(piece).digest())
         known = progress.known.get(number)
         if known and known.size == len(piece) and known.sha256 == sha256:
@@ -240,10 +242,12 @@ class Multipart:
             await self._requests.spend(1)
             await self._bandwidth.spend(len(piece))
             digest = self._capabilities.part_digest
-            return await self._store.put_part(key, progress.upload_id, number, piece, sha256, digest)
+            return await self._store.put_part(task.key, progress.upload_id, number, piece, sha256, digest)
 
         # A part is tried again by itself: going back to the first byte for one reset would be dear.
-        return await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+        part = await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+        self._observer.sent(task, part.size)
+        return part
 
     async def _complete(self, task: Task, upload: Upload, progress: _Progress) -> Outcome:
         parts = sorted(progress.parts, key=lambda part: part.number)

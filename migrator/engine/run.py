@@ -82,7 +82,7 @@ class Run:
         started = self._stop.monotonic()
         error: MigratorError | None = None
         self._observer.started(self._concurrency)
-        with self._stop.on_signals(), self._time_limit():
+        with self._time_limit():
             try:
                 await self._move_everything()
             except* MigratorError as errors:

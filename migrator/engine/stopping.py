@@ -73,4 +73,4 @@ class Stop:
         if self.signal_number:
             os._exit(128 + number)
         self.signal_number = number
-        self.request(f"{number.name} received")
+        self.request("interrupted (Ctrl+C)" if number == signal.SIGINT else f"told to stop ({number.name})")

@@ -47,7 +47,7 @@ class Worker:
         self.gate = Gate(settings.concurrency, clock, observer)
         self._multipart = Multipart(
             reader, store, uploads, rules, capabilities, verdicts, memory, requests, bandwidth, self._retry, self.gate,
-            settings.part_size,
+            settings.part_size, observer,
         )  # fmt: skip
         self._transfer = Transfer(
             reader, store, rules, capabilities, verdicts, self._multipart, memory, requests, bandwidth
@@ -73,7 +73,7 @@ class Worker:
             return outcome, counts
 
         try:
-            outcome, attempts = await self._retry.run(attempt)
+            outcome, attempts = await self._retry.run(attempt, task)
         except Stopped:
             raise Stopped(sent=current.again) from None
         if isinstance(outcome, Failed):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from migrator.clients import aws
@@ -67,10 +68,11 @@ class S3Store:
         """
         try:
             answer = await self._client.send("HEAD BUCKET", "HEAD", "", {}, accept=(400, 403, 404))
-            if answer.status == 400:
+            if answer.status in (400, 403):
                 # The answer to HEAD has no words (and not every server names the region in a header). A listing is
                 # refused for the same reason and says it.
-                await self._client.send("LIST", "GET", "", {}, query="list-type=2&max-keys=1")
+                with suppress(Forbidden):
+                    await self._client.send("LIST", "GET", "", {}, query="list-type=2&max-keys=1")
         except (Transient, Throttled):
             raise
         except ObjectError as error:

@@ -81,7 +81,7 @@ def test_ctrl_c_settles_and_the_same_command_goes_on(project: Project) -> None:
     rest, errors = running.communicate(timeout=60)
     summary = lines(rest)[-1]
     assert (running.returncode, errors) == (130, "")
-    assert (summary["event"], summary["exit_status"], summary["stopped"]) == ("summary", 130, "SIGINT received")
+    assert (summary["event"], summary["exit_status"], summary["stopped"]) == ("summary", 130, "interrupted (Ctrl+C)")
     assert summary["states"]["stored"]["items"] < 400
     assert project.run("migrate", "-q").status == 0
     assert len(project.objects()) == 400

@@ -69,7 +69,8 @@ class World:
             a_config(), "bucket", number, self.reader, self.store, ledger, HONOURS_ALL, self.observer, self.stop
         )
         run = Run(ledger, [self.source], worker, self.store, self.observer, self.stop, options, 8)
-        return await run.execute(number)
+        with self.stop.on_signals():
+            return await run.execute(number)
 
 
 def count(result: Result, state: State) -> int:

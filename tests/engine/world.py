@@ -147,6 +147,8 @@ class Recorder:
 
     def started(self, concurrency: int) -> None: ...
 
+    def sent(self, task: Task, size: int) -> None: ...
+
     def settled(self, settlements: Sequence[Settlement]) -> None:
         self.settlements.extend(settlements)
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from migrator.core.model import Failed, Page, Settlement, Skipped, State, Stored, Tally
+from migrator.core.model import Failed, Page, Settlement, Skipped, State, Stored, Tally, Task
 
 WINDOW = 15.0
 """Seconds over which the current speed is measured."""
@@ -27,6 +27,8 @@ class Counts:
     stored_bytes: int = 0
     done_bytes: int = 0
     """Bytes of all settled items, as the scan knew them: what is left of `total_bytes` follows from it."""
+    on_way: dict[int, int] = field(default_factory=dict)
+    """Bytes of large objects that stand in their open uploads, by item."""
     skipped: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     problems: int = 0
@@ -82,30 +84,50 @@ class Counts:
         """Nothing more will come from `source`."""
         self.scanning.discard(source)
 
+    def sent(self, task: Task, size: int) -> None:
+        """A part of a large object: it counts as moved from now on, and its settlement only for the rest."""
+        self.on_way[task.id] = self.on_way.get(task.id, 0) + size
+        self.samples.append((self.now(), 0, size, 0 if task.size is None else size))
+
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch of outcomes."""
         moved_bytes, known_bytes = 0, 0
         for settlement in settlements:
             outcome = settlement.outcome
+            already = self.on_way.pop(settlement.task.id, 0)
             if settlement.task.size is None:
                 self.unsized -= 1
             else:
-                known_bytes += settlement.task.size
+                self.done_bytes += settlement.task.size
+                known_bytes += max(0, settlement.task.size - already)
             if isinstance(outcome, Stored):
                 self.stored += 1
-                moved_bytes += outcome.size
+                self.stored_bytes += outcome.size
+                moved_bytes += max(0, outcome.size - already)
             elif isinstance(outcome, Skipped):
                 self.skipped[outcome.reason] = self.skipped.get(outcome.reason, 0) + 1
             elif isinstance(outcome, Failed):
                 self.failed[outcome.fault] = self.failed.get(outcome.fault, 0) + 1
-        self.stored_bytes += moved_bytes
-        self.done_bytes += known_bytes
         self.samples.append((self.now(), len(settlements), moved_bytes, known_bytes))
 
     @property
     def done(self) -> int:
         """Items settled in this run."""
         return self.stored + sum(self.skipped.copy().values()) + sum(self.failed.copy().values())
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that stand in the destination, those of open uploads among them."""
+        return self.stored_bytes + sum(self.on_way.copy().values())
+
+    @property
+    def share(self) -> float | None:
+        """How much of what is known is done, 0 to 1: by bytes where all sizes are known, else by items."""
+        if self.scanning or not self.total:
+            return None
+        if self.total_bytes and self.unsized <= 0:
+            return min(1.0, (self.done_bytes + sum(self.on_way.copy().values())) / self.total_bytes)
+        return self.done / self.total
 
     @property
     def seconds(self) -> float:
@@ -123,11 +145,11 @@ class Counts:
             return None
         items, _, settled = self._speed()
         left = self.total - self.done
-        if left <= 0 or not items:
-            return None
+        left_bytes = self.total_bytes - self.done_bytes - sum(self.on_way.copy().values())
         # By bytes as well where all sizes are known: the large objects may come last.
-        by_bytes = (self.total_bytes - self.done_bytes) / settled if settled and self.unsized <= 0 else 0.0
-        return max(left / items, by_bytes)
+        by_bytes = left_bytes / settled if settled and self.unsized <= 0 else 0.0
+        by_items = left / items if items else 0.0
+        return max(by_items, by_bytes) or None
 
     def _speed(self) -> tuple[float, float, float]:
         now = self.now()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from migrator.cli.observers.counts import Counts
-from migrator.core.model import Page, Settlement
+from migrator.core.model import Page, Settlement, Task
 from migrator.core.ports import EventKind, Observer
 
 
@@ -18,6 +18,9 @@ class Silent:
 
     def started(self, concurrency: int) -> None:
         """The first transfer may start."""
+
+    def sent(self, task: Task, size: int) -> None:
+        """A part of a large object."""
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch of outcomes."""
@@ -47,6 +50,10 @@ class Several:
         for observer in self._observers:
             observer.started(concurrency)
 
+    def sent(self, task: Task, size: int) -> None:
+        for observer in self._observers:
+            observer.sent(task, size)
+
     def settled(self, settlements: Sequence[Settlement]) -> None:
         for observer in self._observers:
             observer.settled(settlements)
@@ -74,6 +81,9 @@ class Counting(Silent):
 
     def started(self, concurrency: int) -> None:
         self._counts.limit = concurrency
+
+    def sent(self, task: Task, size: int) -> None:
+        self._counts.sent(task, size)
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         self._counts.settled(settlements)

@@ -82,13 +82,13 @@ class RichProgress(Silent):
     def _bar(self) -> RenderableType:
         counts = self._counts
         total, done = counts.total, counts.done
-        known = bool(total) and not counts.scanning
+        part = counts.share
         line = Table.grid(expand=True, padding=(0, 1))
         line.add_column(ratio=1, min_width=10)
         line.add_column(justify="right", no_wrap=True)
-        bar = ProgressBar(total=total or None, completed=done, pulse=not known)
-        share = f"{done * 100 // total:3d} %  " if known else ""
-        more = "" if known else " known so far, still scanning"
+        bar = ProgressBar(total=1.0 if total else None, completed=part or 0.0, pulse=part is None)
+        share = "" if part is None else f"{int(part * 100):3d} %  "
+        more = " known so far, still scanning" if part is None else ""
         line.add_row(bar, Text(f"{share}{words.count(done)} of {words.count(total, 'object')}{more}"))
         return line
 
@@ -96,7 +96,7 @@ class RichProgress(Silent):
         counts = self._counts
         items, sent = counts.speed()
         pieces = [
-            f"{words.size(counts.stored_bytes)} moved",
+            f"{words.size(counts.moved_bytes)} moved",
             f"{words.rate(items)} objects/s",
             f"{words.size(sent)}/s",
         ]
