@@ -31,7 +31,7 @@ def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int, fi
     while kills > 0:
         number += 1
         place = folder / f"world{number}"
-        world = build_world(place, draw.randrange(2**32), files=files, urls=files // 2)
+        world = build_world(place, draw.randrange(2**32), files=files, urls=files // 4 * 2)
         bucket = server.make_bucket(
             f"kills-{seed}-{number}-{folder.name[-20:].replace('_', '-').lower()}", versioned=True
         )
