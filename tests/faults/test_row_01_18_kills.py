@@ -52,23 +52,24 @@ def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int, fi
 def test_row_01_killed_and_run_again_leaves_the_model(server: Server, folder: Path) -> None:
     seed = fault_seed()
     print(f"FAULT_SEED={seed}")
-    kill_over_whole_runs(folder, server, seed, fault_kills(12), files=40)
+    kill_over_whole_runs(folder, server, seed, min(12, fault_kills(12)), files=40)
 
 
-SHARDS = [("moto", 40)] * 4 + [("rclone", 40)] * 3 + [("ceph20", 40)]
+SHARDS = ["moto"] * 4 + ["rclone"] * 4
+"""Share the kills among themselves. Ceph's come on top, because it is not installed everywhere."""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("server", "kills", "shard"),
-    [pytest.param(name, kills, i, id=f"{name}-{i}") for i, (name, kills) in enumerate(SHARDS)],
+    ("server", "shard"),
+    [pytest.param(name, shard, id=f"{name}-{shard}") for shard, name in enumerate([*SHARDS, "ceph20"])],
     indirect=["server"],
 )
-def test_row_01_killed_hundreds_of_times(server: Server, folder: Path, kills: int, shard: int) -> None:
-    seed = fault_seed() + shard
-    print(f"FAULT_SEED={seed - shard}")
-    kill_over_whole_runs(folder, server, seed, fault_kills(kills))
+def test_row_01_killed_hundreds_of_times(server: Server, folder: Path, shard: int) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    kill_over_whole_runs(folder, server, seed + shard, -(-fault_kills(320) // len(SHARDS)))
 
 
 def killed_in_the_middle_of_an_upload(folder: Path, bucket: Bucket, proxy: Proxy) -> tuple[Migration, dict[str, bytes]]:
