@@ -11,6 +11,8 @@ from benchmarks.servers import ACCESS_KEY, RCLONE, SCRIPTS, SECRET_KEY
 
 CONCURRENCY = 64
 BUCKET = "benchmark"
+_CLEARED = ("AWS_", "RCLONE_", "MIGRATOR_", "PYTHON")
+"""Variables of whoever runs the benchmark that would change how a tool runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Job:
 
 def environment(job: Job) -> dict[str, str]:
     """Credentials for everybody; rclone's remote without a config file."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RCLONE_", "MIGRATOR_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_CLEARED)}
     return kept | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

@@ -20,12 +20,14 @@ class Usage:
     seconds   wall time from the start of the process to its end
     cpu       user and system seconds of the process and of every descendant that it waited for
     peak_rss  bytes of the largest process in that tree
+    serving   seconds of CPU that the servers spent meanwhile
     noise     share (0 to 1) of the machine's CPU that neither the command nor the servers used meanwhile
     """
 
     seconds: float
     cpu: float
     peak_rss: int
+    serving: float
     noise: float
 
 
@@ -42,7 +44,7 @@ def measure(
     whoever calls this stays small.
     """
     servers = tuple(servers)
-    busy, serving = _machine_busy(), _cpu_of(servers)
+    busy, served = _machine_busy(), _cpu_of(servers)
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -52,12 +54,13 @@ def measure(
         seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = resources.ru_utime + resources.ru_stime
-    others = _machine_busy() - busy - (_cpu_of(servers) - serving) - cpu
+    serving = _cpu_of(servers) - served
+    others = _machine_busy() - busy - serving - cpu
     if process.returncode:
         tail = log.read_text(errors="replace")[-2000:]
         raise RunFailed(f"exit status {process.returncode} of {' '.join(command)}\n{tail}")
     noise = max(0.0, others / (seconds * (os.cpu_count() or 1)))
-    return Usage(seconds, cpu, resources.ru_maxrss * 1024, noise)
+    return Usage(seconds, cpu, resources.ru_maxrss * 1024, serving, noise)
 
 
 def wait_for_quiet(seconds: float, *, share: float = 0.1) -> None:

@@ -55,6 +55,7 @@ class Score:
     objects_per_second: float
     megabytes_per_second: float
     cpu_ms_per_object: float
+    server_ms_per_object: float
     peak_rss: int
     """Bytes; the largest of all runs."""
     noise: float
@@ -89,6 +90,7 @@ def score(tool: str, usages: Sequence[Usage], objects: int, total_bytes: int, re
         objects_per_second=statistics.median(objects / usage.seconds for usage in usages),
         megabytes_per_second=statistics.median(total_bytes / usage.seconds / 1e6 for usage in usages),
         cpu_ms_per_object=statistics.median(1000 * usage.cpu / objects for usage in usages),
+        server_ms_per_object=statistics.median(1000 * usage.serving / objects for usage in usages),
         peak_rss=max(usage.peak_rss for usage in usages),
         noise=max(usage.noise for usage in usages),
         runs=len(usages),
@@ -123,16 +125,16 @@ def table(title: str, scores: Sequence[Score], found: Sequence[Check]) -> str:
     lines = [
         f"### {title}",
         "",
-        "| tool | objects/s | MB/s | CPU ms/object | peak MiB | requests/object | other requests | noise |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| tool | objects/s | MB/s | CPU ms/object | server ms/object | peak MiB | requests/object | others | noise |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for each in scores:
         requests = each.requests
         per_object, others = (f"{requests.per_object:.2f}", str(requests.other_requests)) if requests else ("-", "-")
         lines.append(
             f"| {each.tool} | {each.objects_per_second:,.2f} | {each.megabytes_per_second:,.1f} "
-            f"| {each.cpu_ms_per_object:,.3f} | {each.peak_rss / MIB:,.0f} | {per_object} | {others} "
-            f"| {each.noise:.0%} |"
+            f"| {each.cpu_ms_per_object:,.3f} | {each.server_ms_per_object:,.3f} "
+            f"| {each.peak_rss / MIB:,.0f} | {per_object} | {others} | {each.noise:.0%} |"
         )
     lines.append("")
     lines += [

@@ -44,9 +44,9 @@ def test_a_run_that_leaves_objects_behind_fails(tmp_path: Path, monkeypatch: pyt
 
 def test_targets_are_held_against_the_better_peer() -> None:
     scores = [
-        scoring.score("migrator", [Usage(1.0, 0.30, 100 << 20, 0)], 1000, 1_000_000, None),
-        scoring.score("s5cmd", [Usage(1.3, 0.50, 30 << 20, 0)], 1000, 1_000_000, None),
-        scoring.score("rclone", [Usage(1.1, 0.80, 90 << 20, 0)], 1000, 1_000_000, None),
+        scoring.score("migrator", [Usage(1.0, 0.30, 100 << 20, 0, 0)], 1000, 1_000_000, None),
+        scoring.score("s5cmd", [Usage(1.3, 0.50, 30 << 20, 0, 0)], 1000, 1_000_000, None),
+        scoring.score("rclone", [Usage(1.1, 0.80, 90 << 20, 0, 0)], 1000, 1_000_000, None),
     ]
     found = {check.name: check for check in scoring.checks("a", scores)}
     assert found["speed / better peer"].reached == pytest.approx(1.1)
