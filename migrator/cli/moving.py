@@ -182,6 +182,8 @@ def copy(
     config, config_file = copy_config(src, dst, wishes, speed(concurrency, bandwidth))
     if dry_run:
         return show_plan(output, config, config_file, None, dry_run=True)
+    if config.destination.folder:
+        wiring.setup(config, dry_run=False, versioning=False)  # as cp -r does: the folder need not be there
     return move(output, config, wiring.RunOptions(limit, (), seconds(max_duration), retry_failed, rescan), config_file)
 
 
