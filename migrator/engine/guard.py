@@ -43,7 +43,8 @@ class Gate:
 
     A success widens the gate by one place a round, throttling halves it (at most once in SETTLED_CUT seconds).
     BREAKER_FAILURES failures of the destination in a row close it for BREAKER_PAUSE seconds, after which one attempt
-    goes through as a probe.
+    goes through as a probe. `unsure` is set whenever that happens: few objects that always fail look just like a
+    destination that is down, so the caller asks with a canary and says `mend` or `confirm`.
     """
 
     maximum: int
@@ -56,6 +57,7 @@ class Gate:
     broken: bool = False
     probing: bool = False
     probes: int = 0
+    unsure: bool = False
     _last_cut: float = -SETTLED_CUT
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
@@ -110,9 +112,7 @@ class Gate:
     def _succeeded(self) -> None:
         self.failures = 0
         if self.broken:
-            self.broken = self.probing = False
-            self.probes = 0
-            self.quiet_until = 0.0
+            self.mend()
             self.observer.event(EventKind.RESUMED, "the destination answers again")
         if self.limit < self.maximum:
             before = int(self.limit)
@@ -134,19 +134,31 @@ class Gate:
         if self.broken:
             if self.probing:
                 self.probing = False
+                self.unsure = True
                 self.probes += 1
                 self.quiet_until = self.clock.monotonic() + BREAKER_PAUSE
             return False
         if self.failures < BREAKER_FAILURES:
             return True
-        self.broken = True
+        self.broken = self.unsure = True
         self.quiet_until = self.clock.monotonic() + BREAKER_PAUSE
-        self.observer.event(
-            EventKind.PAUSED,
-            f"the destination failed {self.failures} times in a row: one try every {BREAKER_PAUSE:.0f} s from now on",
-            reason=outcome.message,
-        )
         return False
+
+    def mend(self) -> None:
+        """The destination answers after all: only these objects failed."""
+        self.broken = self.probing = False
+        self.failures = self.probes = 0
+        self.quiet_until = 0.0
+        self._wake(int(self.limit) - self.active)
+
+    def confirm(self, reason: str) -> None:
+        """The destination is down indeed: everybody waits for the next probe."""
+        if self.probes == 0:
+            self.observer.event(
+                EventKind.PAUSED,
+                f"the destination does not answer: one try every {BREAKER_PAUSE:.0f} s from now on",
+                reason=reason,
+            )
 
     def slow_down(self, retry_after: float | None, reason: str) -> None:
         """Halves the gate and keeps it shut as long as the server asked."""

@@ -70,6 +70,7 @@ class Worker:
                 counts = self.gate.leave(outcome)
             if isinstance(outcome, Failed):
                 current = _next_try(current, outcome)
+                counts = counts or await self._only_this_object(outcome)
             return outcome, counts
 
         try:
@@ -80,6 +81,21 @@ class Worker:
             await self._diagnose(outcome)
             await self._abandon(task)
         return Settlement(task, outcome, attempts, self._clock.monotonic() - started)
+
+    async def _only_this_object(self, outcome: Failed) -> bool:
+        """Asks with a canary, once each time the breaker opens or probes in vain, who is to blame."""
+        if not self.gate.unsure:
+            return False
+        self.gate.unsure = False
+        try:
+            answers = await can_write(self._store, self._prefix, self._capabilities)
+        except ObjectError:
+            answers = False
+        if answers:
+            self.gate.mend()
+        else:
+            self.gate.confirm(outcome.message)
+        return answers
 
     async def _diagnose(self, outcome: Failed) -> None:
         """One forbidden object is its own fault; when nothing may be written any more the whole run stops."""

@@ -69,6 +69,8 @@ async def test_the_breaker_opens_probes_and_closes() -> None:
     gate, clock, recorder = a_gate()
     counted = [await through(gate, DOWN) for _ in range(BREAKER_FAILURES)]
     assert counted == [True, True, True, True, False]
+    assert gate.unsure
+    gate.confirm("connection refused")
     assert [kind for kind, _ in recorder.events] == [EventKind.PAUSED]
     assert not await through(gate, DOWN)
     assert sum(clock.slept) == pytest.approx(BREAKER_PAUSE)

@@ -24,6 +24,7 @@ from migrator.core.model import (
     Task,
     Upload,
 )
+from migrator.core.ports import EventKind
 from migrator.engine.worker import Worker
 
 from .memory_store import MemoryStore
@@ -256,6 +257,34 @@ async def test_metadata_templates_are_filled_from_the_item_and_the_bytes() -> No
     assert metadata["check"] == hashlib.sha256(BYTES).hexdigest()
     assert metadata["where"] == "https://cdn.example/a.jpg"
     assert metadata[PUT_ID] == "ledger/1"
+
+
+async def test_one_object_that_always_fails_does_not_stand_for_the_destination() -> None:
+    mover = Mover(bodies={"a.jpg": BYTES, "b.jpg": BYTES})
+    original = mover.store.put
+
+    async def put(upload: Upload, *rest: Any) -> Any:
+        if upload.key == "a.jpg":
+            raise Transient("500 Internal Error", side=Side.DESTINATION)
+        return await original(upload, *rest)
+
+    mover.store.put = put  # type: ignore[method-assign, assignment]
+    outcome = await mover.move()
+    assert isinstance(outcome, Failed)
+    assert outcome.fault is Fault.TRANSIENT
+    assert max(mover.clock.slept) < 31, "no pause of the whole run"
+    assert mover.observer.events[-1][0] is not EventKind.PAUSED
+    assert isinstance(await mover.move(a_task("b.jpg", 2)), Stored)
+
+
+async def test_a_destination_that_is_down_costs_no_object_its_tries() -> None:
+    mover = Mover()
+    mover.store.fail("PUT", lost, times=12)
+    mover.store.fail("HEAD", lost, times=12)
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert EventKind.PAUSED in [kind for kind, _ in mover.observer.events]
+    assert EventKind.RESUMED in [kind for kind, _ in mover.observer.events]
 
 
 LARGE = bytes(range(256)) * (SMALL // 256 * 2 + 8000)
