@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,7 +168,7 @@ def count_case(bench: Bench, case: str, load: Load, tools: Sequence[str]) -> dic
     """Requests of each tool, for fewer objects of the same size."""
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
         size = load.total_bytes // load.objects
-        # In no folders: rclone's server fails now and then when two first puts make the same one, and then all repeat it.
+        # In no folders: rclone's server fails now and then when two first puts make the same one; all tools repeat it.
         few = (
             load if load.objects == 1 else make_load(Path(folder), min(COUNTED_OBJECTS, load.objects), size, folders=0)
         )
@@ -245,6 +246,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the cases; exit status 0 when every target was met, 1 when one was missed, 2 when a run failed."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinding stops the servers and removes the folders
     servers = options.server or (["rclone", "ceph20"] if CephServer.installed() else ["rclone"])
     try:
         passed = [run_server(name, options) for name in servers]
