@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from migrator.clients.aws import operator_client, preflight_error
+from migrator.clients.operator import operator_client, preflight_error
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
 from migrator.setup.bucket_settings import NOT_OFFERED, Setting, settings_of

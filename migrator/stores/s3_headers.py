@@ -3,11 +3,13 @@
 import asyncio
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_plus, urlencode
 
+from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query, quote_key
 from migrator.core.config import Destination
 from migrator.core.errors import Invalid, Transient
@@ -22,6 +24,8 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 _META = "x-amz-meta-"
 _METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+_KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
 _PARAMETERS = {
     "x-amz-storage-class": "StorageClass",
@@ -203,3 +207,12 @@ def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
             hint="shorten destination.metadata",
         )
     return encoded
+
+
+def read_listing(body: bytes) -> tuple[list[str], str]:
+    """The keys of one page of ListObjectsV2, and the token of the next page (empty: that was the last)."""
+    keys = [html.unescape(found.decode()) for found in _KEY.findall(body)]
+    if read_element(body, "EncodingType") == "url":
+        keys = [unquote_plus(key) for key in keys]
+    more = read_element(body, "IsTruncated") == "true"
+    return keys, read_element(body, "NextContinuationToken") if more else ""

@@ -34,9 +34,9 @@ def make_source(source: SourceConfig, config: Config) -> Source:
 
 def make_reader(config: Config) -> Reader:
     """Opens the locations of all sources; each reads below its own root only."""
-    from migrator.stores.http import HttpReader
     from migrator.stores.local import LocalReader, LocalRoot
 
+    readers: dict[str, Reader] = {}
     roots = {
         source.name: LocalRoot(
             # A manifest names its files itself, through whatever link; they must lie below the root all the same.
@@ -46,9 +46,14 @@ def make_reader(config: Config) -> Reader:
         for source in config.sources
         if source.root is not None
     }
-    private = [source.name for source in config.sources if isinstance(source, ManifestSource) and source.allow_private]
-    http = HttpReader(config.transfer, private)
-    return SchemeReader({"file": LocalReader(roots), "http": http, "https": http})
+    readers["file"] = LocalReader(roots)
+    manifests = [source for source in config.sources if isinstance(source, ManifestSource)]
+    if manifests:
+        from migrator.stores.http import HttpReader  # aiohttp takes its time: who moves files need not wait for it
+
+        http = HttpReader(config.transfer, [source.name for source in manifests if source.allow_private])
+        readers |= {"http": http, "https": http}
+    return SchemeReader(readers)
 
 
 class Destination(Store, Protocol):

@@ -83,8 +83,8 @@ CALLS: dict[str, Callable[[S3Store], Awaitable[object]]] = {
     "open_uploads": lambda store: store.open_uploads("a"),
     "versioned": lambda store: store.versioned(),
 }
-LISTINGS = {"keys", "parts", "open_uploads", "versioned"}
-"""Calls of aiobotocore that change nothing: aiohttp may ask again by itself below it."""
+LISTINGS = {"read", "keys", "parts", "open_uploads", "versioned"}
+"""Calls that change nothing: aiohttp may ask again by itself below them."""
 READS = {"head", "read", "keys", "parts", "open_uploads", "versioned"}
 
 

@@ -1,0 +1,42 @@
+"""boto3 for the commands that set things up: what an operator does once."""
+
+from typing import Any
+
+import botocore.exceptions
+from botocore.config import Config
+
+from migrator.clients.aws import NO_CREDENTIALS
+from migrator.clients.calls import refusal_of, stay, unanswered
+from migrator.clients.refusals import error_of
+from migrator.core.config import Destination
+from migrator.core.errors import PreflightError
+
+
+def operator_client(destination: Destination) -> Any:
+    """A boto3 client for the commands that set things up; it may retry by itself. Raises PreflightError."""
+    import boto3  # only `setup` needs it
+
+    try:
+        session = boto3.Session(profile_name=destination.profile or None, region_name=destination.region)
+        if session.get_credentials() is None:
+            raise PreflightError("no AWS credentials were found", NO_CREDENTIALS)
+        client = session.client(
+            "s3",
+            endpoint_url=destination.endpoint_url or None,
+            config=Config(connect_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}),
+        )
+    except botocore.exceptions.BotoCoreError as error:
+        raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None
+    client.meta.events.register("before-call.s3", stay)
+    return client
+
+
+def preflight_error(error: Exception, operation: str, bucket: str, region: str) -> PreflightError:
+    """What a failure of the operator's client means."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        found = error_of(refusal_of(error, operation, bucket, ""), region)
+    elif isinstance(error, botocore.exceptions.BotoCoreError):
+        found = unanswered(error, operation, bucket)
+    else:
+        raise error
+    return PreflightError(found.message, found.hint)
