@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def environment(job: Job) -> dict[str, str]:
 
 
 def migrator(job: Job) -> list[str]:
-    """As a user runs it: ledger on disk, digests and retries on, the probe of the destination in the run."""
+    """As a user runs it: ledger on disk, digests and retries on, after `test-connection` (see `prepare`)."""
     config = job.folder / "migrator.toml"
     source = f'type = "directory"\nroot = "{job.data}"'
     if job.case == "b":
@@ -67,6 +68,13 @@ concurrency = {CONCURRENCY}
 per_host = {CONCURRENCY}
 """)
     return [sys.executable, "-m", "migrator", "migrate", "-c", str(config)]
+
+
+def prepare(tool: str, job: Job) -> None:
+    """What is done once for a destination and not for each run: migrator finds out what it honours."""
+    if tool == "migrator":
+        command = [sys.executable, "-m", "migrator", "test-connection", "-c", str(job.folder / "migrator.toml")]
+        subprocess.run(command, env=environment(job), cwd=job.folder, check=True, capture_output=True)
 
 
 def s5cmd(job: Job) -> list[str]:

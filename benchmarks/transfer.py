@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import scoring
-from benchmarks.contestants import BUCKET, CONTESTANTS, Job, environment, files_below, s5cmd_binary
+from benchmarks.contestants import BUCKET, CONTESTANTS, Job, environment, files_below, prepare, s5cmd_binary
 from benchmarks.measuring import RunFailed, Usage, measure, wait_for_quiet
 from benchmarks.servers import RCLONE, CephServer, CountingProxy, RcloneServer, Server, Unavailable, http_origin
 from migrator.core.values import parse_size
@@ -60,6 +60,7 @@ class Bench:
             job = job_of(case, load, origin, self.server, Path(own))
             command = CONTESTANTS[case][tool](job)
             make_bucket(self.server, job)
+            prepare(tool, job)
             serving = self.server.pids() + (origin.pids() if origin else [])
             wait_for_quiet(self.quiet)
             usage = measure(command, env=environment(job), cwd=job.folder, log=job.folder / "output", servers=serving)
