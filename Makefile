@@ -51,13 +51,13 @@ servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come 
 	@tests/servers/install
 
 bench: $(VENV)/installed ## against s5cmd and rclone on the same server in the same run
-	@$(BIN)/python -m benchmarks.transfer
-	@$(BIN)/python -m benchmarks.startup
+	@status=0; $(BIN)/python -m benchmarks.startup || status=1; $(BIN)/python -m benchmarks.transfer || status=1; exit $$status
 
 bench-ledger: $(VENV)/installed ## the ledger at 10,000,000 items, the auction collection planned
 	@$(BIN)/python -m benchmarks.ledger
 
 faults: $(VENV)/installed ## every row of the fault table, 300 kills; FAULT_SEED replays one
+	@[ "$$(id -u)" != 0 ] || tests/servers/install
 	@FAULT_KILLS=$${FAULT_KILLS:-300} $(BIN)/python -m pytest -n $(JOBS) -m faults tests/faults
 
 clean: ## everything that make made; ledgers in checkpoints/ stay
