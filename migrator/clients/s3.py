@@ -117,11 +117,11 @@ class S3Client:
         try:
             return await self._wire.request(method, target, signed, body, seconds)
         except Untrusted:
-            raise untrusted(operation, shown(key)) from None
+            raise untrusted(operation, shown(key or self._access.bucket)) from None
         except WireError as error:
             kind = "no connection" if isinstance(error, NoConnection) else "the connection broke"
             ambiguous = operation not in READING and error.handed_over
-            raise _lost(f"{kind} ({error})", operation, key, ambiguous=ambiguous) from None
+            raise _lost(f"{kind} ({error})", operation, key or self._access.bucket, ambiguous=ambiguous) from None
 
     async def _sign(
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, payload: str

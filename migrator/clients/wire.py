@@ -5,6 +5,7 @@ What aiohttp does at three times the CPU; no redirects, cookies, compression or 
 
 import asyncio
 import base64
+import os
 import ssl
 from collections import deque
 from dataclasses import dataclass
@@ -158,8 +159,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._until_end and exc is None and self._parser is not None:
             self._finish(reusable=False)
-        reason = getattr(exc, "strerror", None) or (type(exc).__name__ if exc else "closed by the server")
-        self._fail(BrokenOff(reason))
+        self._fail(BrokenOff(_reason(exc) if exc else "closed by the server"))
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
@@ -209,6 +209,14 @@ class Connection(asyncio.Protocol):
         if self._answer and not self._answer.done():
             self._answer.set_result(answer)
         self._let_write()
+
+
+def _reason(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    # asyncio puts addresses into strerror; those of name resolution have numbers of their own, below zero.
+    if number and number > 0:
+        return os.strerror(number).lower()
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +285,7 @@ class Wire:
         except ssl.SSLCertVerificationError as error:
             raise Untrusted(error.verify_message) from None
         except (OSError, TimeoutError) as error:
-            raise NoConnection(getattr(error, "strerror", None) or type(error).__name__) from None
+            raise NoConnection(_reason(error)) from None
 
     async def _connect(self) -> Connection:
         loop, way = asyncio.get_running_loop(), self._way

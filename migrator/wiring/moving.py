@@ -37,8 +37,14 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
     async def run() -> Result:
         stop = Stop()
         with stop.on_signals():
-            async with open_ledger(config) as ledger:
-                return await _migrate(config, options, observer, ledger, stop)
+            try:
+                async with open_ledger(config) as ledger:
+                    return await _migrate(config, options, observer, ledger, stop)
+            except MigratorError:
+                if not stop.signal_number:
+                    raise
+                # Whatever went wrong while getting ready, the operator had had enough of it.
+                raise Interrupted(stop.signal_number, stop.reason, "run the same command again to go on") from None
 
     return asyncio.run(run())
 
