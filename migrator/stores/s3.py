@@ -224,7 +224,10 @@ class S3Store:
         found: list[tuple[str, float]] = []
         marker: dict[str, str] = {}
         while True:
-            page = await self._call("LIST UPLOADS", "list_multipart_uploads", key, Prefix=key, **marker)
+            try:
+                page = await self._call("LIST UPLOADS", "list_multipart_uploads", key, Prefix=key, **marker)
+            except Gone:
+                return found  # how rclone's server says that there are none
             found += [
                 (entry["UploadId"], entry["Initiated"].timestamp())
                 for entry in page.get("Uploads", ())

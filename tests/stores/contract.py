@@ -329,6 +329,9 @@ class StoreContract:
         assert await store.open_uploads(upload.key) == []
         assert await store.head(upload.key) is None
 
+    async def test_a_bucket_that_never_saw_an_upload_has_none_open(self, store: Store) -> None:
+        assert await store.open_uploads("photos/a.jpg") == []
+
     async def test_open_uploads_are_those_of_one_key(self, store: Store) -> None:
         mine = [await store.begin(upload_of(BODY, "photos/a.jpg")) for _ in range(2)]
         other = await store.begin(upload_of(BODY, "photos/a.jpg.bak"))
