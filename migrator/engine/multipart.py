@@ -8,7 +8,6 @@ from migrator.core.errors import Forbidden, Gone, Invalid, Transient
 from migrator.core.model import (
     MIB,
     SMALL,
-    Capabilities,
     Digest,
     Failed,
     Fault,
@@ -23,10 +22,10 @@ from migrator.core.model import (
     Task,
     Upload,
 )
-from migrator.core.ports import Body, Observer, Reader, Store, Uploads
-from migrator.engine.conflict import Replace, Verdicts
-from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
-from migrator.engine.rules import Rules
+from migrator.core.ports import Body, Observer, Uploads
+from migrator.engine.conflict import Replace
+from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.means import Means
 
 PARTS_IN_FLIGHT = 4
 MAX_PARTS = 10_000
@@ -51,30 +50,10 @@ class Multipart:
     """Moves objects that do not fit into one request."""
 
     def __init__(
-        self,
-        reader: Reader,
-        store: Store,
-        uploads: Uploads,
-        rules: Rules,
-        capabilities: Capabilities,
-        verdicts: Verdicts,
-        memory: Memory,
-        requests: Pace,
-        bandwidth: Pace,
-        retry: RetryPolicy,
-        gate: Gate,
-        part_size: int,
-        observer: Observer,
+        self, means: Means, uploads: Uploads, retry: RetryPolicy, gate: Gate, part_size: int, observer: Observer
     ) -> None:
-        self._reader = reader
-        self._store = store
+        self._means = means
         self._uploads = uploads
-        self._rules = rules
-        self._capabilities = capabilities
-        self._verdicts = verdicts
-        self._memory = memory
-        self._requests = requests
-        self._bandwidth = bandwidth
         self._retry = retry
         self._gate = gate
         self._part_size = part_size
@@ -83,37 +62,37 @@ class Multipart:
 
     async def move(self, task: Task, body: Body, prefix: bytes) -> Outcome:
         """One attempt; `prefix` are bytes already read from `body`. An attempt that fails leaves its upload open."""
-        await self._requests.spend(1)
+        await self._means.requests.spend(1)
         standing = await self._look(task.key)
-        if standing is None and not self._rules.wants_digest_first:
+        if standing is None and not self._means.rules.wants_digest_first:
             return await self._send(task, body, prefix, None)
         hopeless = standing is not None and standing.put_id != task.put_id and standing.size != body.size
-        if standing is not None and hopeless and self._rules.on_conflict != "overwrite":
+        if standing is not None and hopeless and self._means.rules.on_conflict != "overwrite":
             known = Upload(task.key, body.size, None, standing.content_type, {})
-            verdict = await self._verdicts.decide(task, known, standing)
+            verdict = await self._means.verdicts.decide(task, known, standing)
             return verdict if not isinstance(verdict, Replace) else Failed(Fault.CONFLICT, f"{task.key} is taken")
         upload = await self._digest(task, body, prefix)
         if standing is not None:
-            verdict = await self._verdicts.decide(task, upload, standing)
+            verdict = await self._means.verdicts.decide(task, upload, standing)
             if not isinstance(verdict, Replace):
                 await self.abandon(task)
                 return verdict
         # The digest took the stream to its end: it is opened again to be sent.
-        async with self._reader.open(task) as again:
+        async with self._means.reader.open(task) as again:
             return await self._send(task, again, b"", upload)
 
     async def abandon(self, task: Task) -> None:
         """Aborts what an attempt left open: nobody will continue it."""
         upload = self._open.pop(task.id, task.upload)
         if upload:
-            await self._store.abort(task.key, upload.upload_id)
+            await self._means.store.abort(task.key, upload.upload_id)
             await self._uploads.closed(task)
 
     async def _look(self, key: str) -> Standing | None:
         try:
-            return await self._store.head(key)
+            return await self._means.store.head(key)
         except Forbidden:
-            if self._capabilities.conditional_complete and not self._capabilities.can_list:
+            if self._means.capabilities.conditional_complete and not self._means.capabilities.can_list:
                 return None
             raise
 
@@ -124,19 +103,19 @@ class Multipart:
             head = head or piece[:4096]
             size += len(piece)
             await asyncio.to_thread(whole.update, piece)
-            self._memory.give(SMALL)
+            self._means.memory.give(SMALL)
         await body.check()
-        return self._rules.upload(task, body, head, size, whole.digest())
+        return self._means.rules.upload(task, body, head, size, whole.digest())
 
     async def _read(self, body: Body, size: int) -> bytes:
         """The next `size` bytes, held in memory until they are given back (none at the end)."""
-        held = await self._memory.take(size)
+        held = await self._means.memory.take(size)
         piece = b""
         try:
             piece = await body.read(size)
         finally:
             if not piece:
-                self._memory.give(held)
+                self._means.memory.give(held)
         return piece
 
     async def _send(self, task: Task, body: Body, prefix: bytes, known: Upload | None) -> Outcome:
@@ -144,15 +123,15 @@ class Multipart:
         first = prefix + await self._read(body, part_size - len(prefix))
         held = part_size - len(prefix)
         try:
-            self._rules.check_content(task, first[:4096], body.size)
-            upload = known or self._rules.upload(task, body, first[:4096], body.size, None)
+            self._means.rules.check_content(task, first[:4096], body.size)
+            upload = known or self._means.rules.upload(task, body, first[:4096], body.size, None)
             progress = await self._open_upload(task, upload, part_size)
         except BaseException:
-            self._memory.give(held)
+            self._means.memory.give(held)
             raise
         await self._send_parts(task, body, progress, first, held, part_size)
         await body.check()
-        self._rules.check_size(task, progress.size)
+        self._means.rules.check_size(task, progress.size)
         return await self._complete(task, replace(upload, size=progress.size, sha256=progress.whole.digest()), progress)
 
     def _choose_part_size(self, task: Task, size: int | None) -> int:
@@ -161,7 +140,7 @@ class Multipart:
         else:
             least = -(-size // MAX_PARTS)
             part_size = max(self._part_size, -(-least // MIB) * MIB)
-        if part_size > self._memory.limit:
+        if part_size > self._means.memory.limit:
             raise Invalid(
                 f"{task.location} ({size} bytes) needs parts of {part_size // MIB} MiB",
                 hint=f'set transfer.memory to "{part_size * 2 // MIB}MiB" or more and retry',
@@ -173,7 +152,7 @@ class Multipart:
         left = self._open.get(task.id, task.upload)
         if left and left.part_size == part_size:
             try:
-                known = await self._store.parts(task.key, left.upload_id)
+                known = await self._means.store.parts(task.key, left.upload_id)
                 self._open[task.id] = left
                 return _Progress(left.upload_id, {part.number: part for part in known})
             except Gone:
@@ -182,9 +161,9 @@ class Multipart:
             await self.abandon(task)
         if task.again:
             # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
-            for upload_id, _ in await self._store.open_uploads(task.key):
-                await self._store.abort(task.key, upload_id)
-        opened = OpenUpload(await self._store.begin(upload), part_size)
+            for upload_id, _ in await self._means.store.open_uploads(task.key):
+                await self._means.store.abort(task.key, upload_id)
+        opened = OpenUpload(await self._means.store.begin(upload), part_size)
         await self._uploads.opened(task, opened)
         self._open[task.id] = opened
         return _Progress(opened.upload_id, {})
@@ -197,7 +176,7 @@ class Multipart:
             while piece:
                 number = len(progress.parts) + len(sending) + 1
                 if number > MAX_PARTS:
-                    self._memory.give(held)
+                    self._means.memory.give(held)
                     raise Invalid(f"{task.location} is longer than {MAX_PARTS} parts of {part_size // MIB} MiB")
                 progress.size += len(piece)
                 sending.add(self._start_part(task, progress, number, piece, held))
@@ -229,7 +208,7 @@ class Multipart:
     def _start_part(self, task: Task, progress: _Progress, number: int, piece: bytes, held: int) -> asyncio.Task[Part]:
         sending = asyncio.create_task(self._part(task, progress, number, piece))
         # Not in a finally of the coroutine: one that is cancelled before its first step never gets there.
-        sending.add_done_callback(lambda _: self._memory.give(held))
+        sending.add_done_callback(lambda _: self._means.memory.give(held))
         return sending
 
     async def _part(self, task: Task, progress: _Progress, number: int, piece: bytes) -> Part:
@@ -239,10 +218,10 @@ class Multipart:
             return known
 
         async def send() -> Part:
-            await self._requests.spend(1)
-            await self._bandwidth.spend(len(piece))
-            digest = self._capabilities.part_digest
-            return await self._store.put_part(task.key, progress.upload_id, number, piece, sha256, digest)
+            await self._means.requests.spend(1)
+            await self._means.bandwidth.spend(len(piece))
+            digest = self._means.capabilities.part_digest
+            return await self._means.store.put_part(task.key, progress.upload_id, number, piece, sha256, digest)
 
         # A part is tried again by itself: going back to the first byte for one reset would be dear.
         part = await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
@@ -251,25 +230,25 @@ class Multipart:
 
     async def _complete(self, task: Task, upload: Upload, progress: _Progress) -> Outcome:
         parts = sorted(progress.parts, key=lambda part: part.number)
-        standing = None if self._capabilities.conditional_complete else await self._look(task.key)
+        standing = None if self._means.capabilities.conditional_complete else await self._look(task.key)
         chosen: Replace | None = None
         while True:
             if standing is not None:
-                verdict = await self._verdicts.decide(task, upload, standing)
+                verdict = await self._means.verdicts.decide(task, upload, standing)
                 if not isinstance(verdict, Replace):
                     await self.abandon(task)
                     return verdict
                 chosen = verdict
             guards = Guards(
-                absent=self._capabilities.conditional_complete and chosen is None,
-                digest=self._capabilities.part_digest,
+                absent=self._means.capabilities.conditional_complete and chosen is None,
+                digest=self._means.capabilities.part_digest,
                 replace=chosen.etag if chosen else None,
             )
-            await self._requests.spend(1)
-            answer = await self._store.complete(upload, progress.upload_id, parts, guards)
+            await self._means.requests.spend(1)
+            answer = await self._means.store.complete(upload, progress.upload_id, parts, guards)
             if not isinstance(answer, Taken):
                 break
-            standing = await self._store.head(task.key)
+            standing = await self._means.store.head(task.key)
             if standing is None or chosen is not None:
                 raise Transient(f"{task.key} changes while it is being written", side=Side.DESTINATION, ambiguous=True)
         self._open.pop(task.id, None)
@@ -279,10 +258,10 @@ class Multipart:
 
     async def _check_stored(self, upload: Upload) -> None:
         """Where the destination checks no part, the whole object is read again."""
-        if self._capabilities.part_digest is not Digest.READ_BACK:
+        if self._means.capabilities.part_digest is not Digest.READ_BACK:
             return
         digest = hashlib.sha256()
-        async for piece in self._store.read(upload.key):
+        async for piece in self._means.store.read(upload.key):
             digest.update(piece)
         if digest.digest() != upload.sha256:
             raise Transient(f"{upload.key} does not read back as it was sent", side=Side.DESTINATION, ambiguous=True)

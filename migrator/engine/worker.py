@@ -8,6 +8,7 @@ from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement
 from migrator.core.ports import Clock, Observer, Reader, Store, Uploads
 from migrator.engine.conflict import Verdicts
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
@@ -34,24 +35,24 @@ class Worker:
         clock: Clock,
     ) -> None:
         settings = config.transfer
-        rules = Rules.of(config, bucket)
-        memory = Memory(settings.memory)
-        requests = Pace(settings.requests_per_second, clock)
-        bandwidth = Pace(settings.bandwidth or 0, clock)
-        verdicts = Verdicts(store, rules, run, capabilities.versioned)
+        means = Means(
+            reader=reader,
+            store=store,
+            rules=(rules := Rules.of(config, bucket)),
+            capabilities=capabilities,
+            verdicts=Verdicts(store, rules, run, capabilities.versioned),
+            memory=Memory(settings.memory),
+            requests=Pace(settings.requests_per_second, clock),
+            bandwidth=Pace(settings.bandwidth or 0, clock),
+        )
         self._clock = clock
         self._store = store
         self._prefix = config.destination.prefix
         self._capabilities = capabilities
         self._retry = RetryPolicy(settings.retries, clock, observer)
         self.gate = Gate(settings.concurrency, clock, observer)
-        self._multipart = Multipart(
-            reader, store, uploads, rules, capabilities, verdicts, memory, requests, bandwidth, self._retry, self.gate,
-            settings.part_size, observer,
-        )  # fmt: skip
-        self._transfer = Transfer(
-            reader, store, rules, capabilities, verdicts, self._multipart, memory, requests, bandwidth
-        )
+        self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
+        self._transfer = Transfer(means, self._multipart)
         self._diagnosed = -DIAGNOSE_EVERY
 
     async def work(self, task: Task) -> Settlement:

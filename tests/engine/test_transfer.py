@@ -435,5 +435,5 @@ async def test_all_memory_is_given_back() -> None:
     await mover.move()
     await mover.move(a_task("b.jpg", 2))
     await mover.move(a_task("c.jpg", 3))
-    memory = mover.worker._transfer._memory
+    memory = mover.worker._transfer._means.memory
     assert memory.held == 0

@@ -1,0 +1,23 @@
+"""What every attempt is given: the two ends of a transfer, what is wanted of it, and the bounds around it."""
+
+from dataclasses import dataclass
+
+from migrator.core.model import Capabilities
+from migrator.core.ports import Reader, Store
+from migrator.engine.conflict import Verdicts
+from migrator.engine.guard import Memory, Pace
+from migrator.engine.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Shared by all attempts of one worker. `requests` and `bandwidth` pace what goes to the destination."""
+
+    reader: Reader
+    store: Store
+    rules: Rules
+    capabilities: Capabilities
+    verdicts: Verdicts
+    memory: Memory
+    requests: Pace
+    bandwidth: Pace
