@@ -56,10 +56,7 @@ class Verdicts:
         if standing.sha256 is not None:
             return standing.sha256 == upload.sha256
         # The server keeps no SHA-256 (and an ETag is no hash): only the bytes can tell.
-        digest = hashlib.sha256()
-        async for piece in self.store.read(task.key):
-            digest.update(piece)
-        return digest.digest() == upload.sha256
+        return await standing_digest(self.store, task.key) == upload.sha256
 
     async def _way_back(self, task: Task, standing: Standing) -> Failed | Replace:
         # "null" is the one version that the next put replaces for good where versioning is off or suspended.
@@ -76,3 +73,11 @@ class Verdicts:
                 Side.DESTINATION,
             )
         return Replace(standing.etag, f"backup:{backup}")
+
+
+async def standing_digest(store: Store, key: str) -> bytes:
+    """The SHA-256 of what stands under `key`, by reading all of it."""
+    digest = hashlib.sha256()
+    async for piece in store.read(key):
+        digest.update(piece)
+    return digest.digest()

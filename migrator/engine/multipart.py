@@ -23,7 +23,7 @@ from migrator.core.model import (
     Upload,
 )
 from migrator.core.ports import Body, Observer, Uploads
-from migrator.engine.conflict import Replace
+from migrator.engine.conflict import Replace, standing_digest
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
 
@@ -260,8 +260,5 @@ class Multipart:
         """Where the destination checks no part, the whole object is read again."""
         if self._means.capabilities.part_digest is not Digest.READ_BACK:
             return
-        digest = hashlib.sha256()
-        async for piece in self._means.store.read(upload.key):
-            digest.update(piece)
-        if digest.digest() != upload.sha256:
+        if await standing_digest(self._means.store, upload.key) != upload.sha256:
             raise Transient(f"{upload.key} does not read back as it was sent", side=Side.DESTINATION, ambiguous=True)
