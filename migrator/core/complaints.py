@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from migrator.core.schema import (
     LATER,
     LATER_SOURCE_KEYS,
-    LATER_SOURCES,
     SOURCES,
     KeyPath,
     choices,
@@ -129,15 +128,13 @@ def _types() -> str:
 
 def _unknown_type(path: KeyPath, source: Any) -> Complaint:
     kind = source.get("type") if isinstance(source, Mapping) else None
-    if kind in LATER_SOURCES:
-        return Complaint(path, f"sources of type {found(kind)} are not available yet; expected {_types()}")
     near = nearest(kind, SOURCES) if isinstance(kind, str) else ""
     return Complaint(path, f"found {found(kind)}; expected {_types()}" + (f'; nearest: "{near}"' if near else ""))
 
 
 def _unknown(path: KeyPath, table: Mapping[str, Any]) -> Complaint:
     parent, name = path[:-1], str(path[-1])
-    if parent[:1] == ("sources",):
+    if len(parent) == 2 and parent[0] == "sources":
         kind = str(table["sources"][parent[1]]["type"])
         return _foreign(path, kind) or _typo(path, tuple(SOURCES[kind].model_fields))
     if not parent and name in LATER:
@@ -153,9 +150,6 @@ def _foreign(path: KeyPath, kind: str) -> Complaint | None:
     for other, model in SOURCES.items():
         if name in model.model_fields:
             return Complaint(path, f'a key of sources of type "{other}"; this one is "{kind}"')
-    for other, names in LATER_SOURCES.items():
-        if name in names:
-            return Complaint(path, f'not available yet: a key of sources of type "{other}"')
     return None
 
 

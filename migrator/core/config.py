@@ -35,7 +35,9 @@ from migrator.core.values import (
     Pattern,
     Prefix,
     Rate,
+    RowTemplates,
     Size,
+    SqlTypes,
     StorageClass,
     Tags,
     Texts,
@@ -154,7 +156,60 @@ class ManifestSource(SourceBase):
         return self.format or MANIFEST_FORMATS.get(PurePath(name).suffix.lower(), "")
 
 
-SourceConfig = Annotated[DirectorySource | ManifestSource, Field(discriminator="type")]
+class BucketSource(SourceBase):
+    """Objects of a bucket. `{path}` is the whole key, byte for byte."""
+
+    type: Literal["bucket"] = Field(description="This type.")
+    bucket: BucketName = Field(min_length=3, description="The bucket that is read.")
+    prefix: Prefix = Field(default="", description="Only keys that begin with it.")
+    endpoint_url: BareWebAddress = Field(
+        default="", description="Address of the server of this bucket; empty: the destination's."
+    )
+    region: str = Field(default="", description="The bucket's region; empty: the destination's.")
+    profile: str = Field(
+        default="", description="Profile of the AWS configuration to read with; empty: the destination's."
+    )
+    request_payer: bool = Field(default=False, description="Requests to this bucket are paid by who makes them.")
+
+    @property
+    def root(self) -> None:
+        """A bucket holds no local paths."""
+        return None
+
+
+class Update(Section):
+    """What becomes of the row when its object has arrived."""
+
+    table: str = Field(min_length=1, description="The table whose rows are updated: `name` or `schema.name`.")
+    set: RowTemplates = Field(min_length=1, description="Column -> template of its new value.")
+    add_columns: SqlTypes = Field(
+        default_factory=dict, description="Column -> SQL type: what `migrator setup` adds where it is missing."
+    )
+
+
+class TableSource(SourceBase):
+    """Rows of a query. `{path}` is the path of the location; every column is a name in templates."""
+
+    type: Literal["table"] = Field(description="This type.")
+    database_url: str = Field(
+        default="", repr=False, description="SQLAlchemy URL; one with a password belongs in the environment."
+    )
+    database_url_env: str = Field(default="", description="Name of the environment variable that holds the URL.")
+    query: str = Field(min_length=1, description="Any SELECT; its columns are names in templates.")
+    primary_key: Texts = Field(
+        default=(), description="Columns of the query that tell rows apart, by which it is read in pages."
+    )
+    location: KeyTemplate = Field(description="Template of the location; without a scheme it is a path below `root`.")
+    root: OptionalFolderPath = Field(
+        default=None, description="The folder that local paths stand in; empty: none are allowed."
+    )
+    allow_private: bool = Field(
+        default=False, description="URLs may lead to loopback, private and link-local addresses; never to file:."
+    )
+    update: Update | None = Field(default=None, description="The row to update when its object has arrived.")
+
+
+SourceConfig = Annotated[DirectorySource | ManifestSource | BucketSource | TableSource, Field(discriminator="type")]
 
 
 class Transfer(Section):

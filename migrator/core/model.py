@@ -46,11 +46,25 @@ class Fault(StrEnum):
     FATAL = "fatal"
 
 
+class RecordState(StrEnum):
+    """Where a record stands. Text in the ledger."""
+
+    PLANNED = "planned"
+    """It waits for its object."""
+    READY = "ready"
+    """Everything that it refers to stands in the destination."""
+    INTENDED = "intended"
+    """Its before-image is in the ledger; the update may have been made."""
+    RECORDED = "recorded"
+    FAILED = "failed"
+
+
 class Side(StrEnum):
     """The end of a transfer at which something happened."""
 
     SOURCE = "source"
     DESTINATION = "destination"
+    DATABASE = "database"
 
 
 class Skip(StrEnum):
@@ -60,6 +74,8 @@ class Skip(StrEnum):
     """The same bytes already stood under the key, put there by someone else."""
     EXISTS = "exists"
     """Other bytes stood under the key and `on_conflict = "skip"` left them."""
+    IN_PLACE = "in-place"
+    """The location is the key: the object already stands where it belongs."""
 
 
 class Digest(StrEnum):
@@ -76,6 +92,20 @@ class Digest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """The database row in which a location stood, as the scan read it.
+
+    primary_key  JSON array of its key's values, spelled by core/row_values.py: the same text for the same row
+    seen         JSON object of the columns that location and key are made of; they must still hold when it is updated
+    fields       text of the names that `update.set` wants, or None
+    """
+
+    primary_key: str
+    seen: str
+    fields: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One object that a scan found: from `location` to `key`.
 
@@ -85,6 +115,9 @@ class Item:
     fingerprint  what the source said of its version (mtime and size, ETag), or None
     fields       values that later templates (metadata) want, or None
     signed       the whole URL where `location` masks a part of it; sealed in the ledger, never shown
+    row          the database row to update when the object has arrived; another row for the same item comes as the
+                 same item again
+    here         the key under which the location itself stands in the destination, or None where it stands elsewhere
     """
 
     location: str
@@ -93,6 +126,8 @@ class Item:
     fingerprint: str | None = None
     fields: Mapping[str, str] | None = None
     signed: str | None = None
+    row: Row | None = None
+    here: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +269,13 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The object stands in the destination, checked. `adopted`: an earlier attempt had stored it."""
+    """The object stands in the destination, checked. `adopted`: an earlier attempt had stored it.
+
+    `sha256` is None where the server copied it and told no digest: then the ETag was compared with the source's.
+    """
 
     size: int
-    sha256: bytes
+    sha256: bytes | None
     content_type: str
     etag: str
     version_id: str | None
@@ -291,6 +329,50 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordTask:
+    """One row to update: its item has arrived.
+
+    values  what templates may use of the stored object: key, sha256, size, content_type; a value may be None
+    before  the before-image (JSON object, column -> value) that an earlier attempt kept, or None
+    """
+
+    id: int
+    source: str
+    row: Row
+    values: Mapping[str, str | None]
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """What is about to be written: JSON objects, column -> value, spelled by core/row_values.py."""
+
+    task: RecordTask
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The row holds the new values. `adopted`: it held them before this attempt."""
+
+    adopted: bool = False
+
+
+RecordOutcome = Recorded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTally:
+    """Records of one source in one state: how many. `reason` is the fault of failed ones, else empty."""
+
+    source: str
+    state: RecordState
+    reason: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Items of one source in one state: how many and, where the size is known, how many bytes."""
 
@@ -315,6 +397,7 @@ class Summary:
     moved_bytes: int
     requests: Mapping[str, int] = field(default_factory=dict)
     """Requests to the destination by operation (PUT, HEAD, ...)."""
+    records: tuple[RecordTally, ...] = ()
 
     def items(self, state: State) -> int:
         """Items in one state over all sources."""

@@ -13,6 +13,10 @@ from migrator.core.model import (
     Page,
     Part,
     Placed,
+    RecordOutcome,
+    RecordTally,
+    RecordTask,
+    RowChange,
     Settlement,
     Standing,
     Taken,
@@ -232,6 +236,26 @@ class Ledger(Uploads, Protocol):
         """Counts by source, state and reason, from the tally table: no row is counted."""
         ...
 
+    async def record_tallies(self) -> list[RecordTally]:
+        """Counts of records by source, state and reason; no row is counted."""
+        ...
+
+    async def ready_records(self, limit: int, sources: Sequence[str] | None = None) -> list[RecordTask]:
+        """Up to `limit` records of one source whose objects stand, those intended by an earlier attempt first.
+
+        Reads only: the same come again until they are settled. A record becomes ready in the transaction that settles
+        its item as stored, or as skipped because it is identical or in place.
+        """
+        ...
+
+    async def intend_records(self, changes: Sequence[RowChange]) -> None:
+        """Keeps before-images (the first one of a record wins) and new values; durable before any row is updated."""
+        ...
+
+    async def settle_records(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        """Writes what became of records, with their tallies, in one transaction."""
+        ...
+
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of open multipart uploads whose item no longer needs them."""
         ...
@@ -246,6 +270,33 @@ class Ledger(Uploads, Protocol):
 
     async def finish_run(self, run: int, status: int, requests: dict[str, int], moved: tuple[int, int]) -> None:
         """Closes a run with its exit status, its requests by operation and (items, bytes) moved."""
+        ...
+
+
+class Records(Protocol):
+    """Rows of the user's database, of all sources that update some.
+
+    Every method raises Transient (nothing was written, or whole transactions were) when the database does not answer
+    now, Fatal when it refuses everything. Which rows are whose is told by `RecordTask.source`; one call is one source.
+    """
+
+    async def inspect(self, tasks: Sequence[RecordTask]) -> list[RowChange | RecordOutcome]:
+        """What each row needs, in the order of `tasks`. Writes nothing.
+
+        RowChange: it is as the scan saw it. Recorded: it already holds the new values. Failed `conflict`: it is gone,
+        or somebody changed it; `invalid`: a template lacks a value, or the column cannot hold it.
+        """
+        ...
+
+    async def apply(self, changes: Sequence[RowChange]) -> list[RecordOutcome]:
+        """Updates rows that still are what `before` says, all in one transaction; in the order of `changes`.
+
+        Failed `conflict`: this row was left alone, the others were not. A deadlock is tried again in here.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Gives connections back. Idempotent."""
         ...
 
 
@@ -280,6 +331,10 @@ class Observer(Protocol):
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch is in the ledger."""
+        ...
+
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        """A batch of records is in the ledger."""
         ...
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:

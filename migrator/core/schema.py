@@ -8,7 +8,17 @@ from typing import Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from migrator.core.config import Config, Destination, DirectorySource, ManifestSource, Section, Transfer
+from migrator.core.config import (
+    BucketSource,
+    Config,
+    Destination,
+    DirectorySource,
+    ManifestSource,
+    Section,
+    TableSource,
+    Transfer,
+    Update,
+)
 from migrator.core.values import DURATION, SIZE, Form, duration_text, size_text
 
 KeyPath = tuple[str | int, ...]
@@ -16,7 +26,12 @@ KeyPath = tuple[str | int, ...]
 
 PREFIX = "MIGRATOR_"
 
-SOURCES: Mapping[str, type[Section]] = {"directory": DirectorySource, "manifest": ManifestSource}
+SOURCES: Mapping[str, type[Section]] = {
+    "directory": DirectorySource,
+    "manifest": ManifestSource,
+    "bucket": BucketSource,
+    "table": TableSource,
+}
 
 LATER: Mapping[str, str] = {
     "variants": "image variants",
@@ -25,12 +40,6 @@ LATER: Mapping[str, str] = {
     "budget": "a budget",
 }
 """Sections that a later version brings, and what they are for."""
-
-LATER_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "bucket": ("bucket", "prefix", "endpoint_url", "region", "profile", "request_payer"),
-    "table": ("database_url", "database_url_env", "query", "primary_key", "location", "update"),
-}
-"""Source types that a later version brings, and their keys."""
 
 LATER_SOURCE_KEYS = ("variants", "keep_original")
 
@@ -56,6 +65,8 @@ def models_at(path: KeyPath) -> tuple[type[Section], ...]:
             return (Transfer,)
         case ("sources", int()):
             return tuple(SOURCES.values())
+        case ("sources", int(), "update"):
+            return (Update,)
         case _:
             return ()
 

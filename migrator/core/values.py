@@ -259,11 +259,20 @@ Globs = Annotated[
 BucketNames = Annotated[
     tuple[BucketName, ...], Field(strict=False), Form("list of strings", 'a list such as ["a", "b"]', text=False)
 ]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 Metadata = Annotated[
     dict[str, TemplateText], AfterValidator(_metadata), Form("table of templates", "a table of strings", text=False)
 ]
 Tags = Annotated[
     dict[str, TemplateText], AfterValidator(_tags), Form("table of templates", "a table of strings", text=False)
+]
+
+RowTemplates = Annotated[
+    dict[ColumnName, TemplateText], Form("table of templates", 'a table such as { s3_key = "{key}" }', text=False)
+]
+SqlTypes = Annotated[
+    dict[ColumnName, Annotated[str, Field(min_length=1)]],
+    Form("table of SQL types", 'a table such as { s3_key = "VARCHAR(512)" }', text=False),
 ]
 
 StorageClass = Literal[
