@@ -43,6 +43,8 @@ class Fault(StrEnum):
     CONFLICT = "conflict"
     THROTTLED = "throttled"
     TRANSIENT = "transient"
+    RENDER = "render"
+    """A variant could not be made; its original is another matter."""
     FATAL = "fatal"
 
 
@@ -188,6 +190,20 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What an object of a bucket carries beside its bytes and its content type: a copy keeps it.
+
+    headers   Cache-Control, Content-Disposition, Content-Encoding, Content-Language and Expires, names in lower case
+    metadata  user metadata without the `x-amz-meta-` prefix, names in lower case; may hold marks of this tool
+    tags      None where it has none
+    """
+
+    headers: Mapping[str, str]
+    metadata: Mapping[str, str]
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """What is about to stand under `key`. `size` and `sha256` are None while a stream has not told them yet."""
 
@@ -198,6 +214,8 @@ class Upload:
     metadata: Mapping[str, str]
     """User metadata, ASCII, without the `x-amz-meta-` prefix; holds PUT_ID."""
     tags: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    """What the source carried (`Description.headers`); what the configuration says of the same name wins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from typing import Protocol
 
 from migrator.core.model import (
     Capabilities,
+    Description,
     Digest,
+    Failed,
     Guards,
     OpenUpload,
     Page,
@@ -24,6 +26,7 @@ from migrator.core.model import (
     Task,
     Upload,
 )
+from migrator.core.variants import Rendered, Wanted
 
 
 class Source(Protocol):
@@ -42,7 +45,7 @@ class Source(Protocol):
 
 
 class Body(Protocol):
-    """The open bytes of one location."""
+    """The open bytes of one location. What it says of them is known once something was read: it may ask that late."""
 
     size: int | None
     """Announced bytes; None when the other end does not say."""
@@ -51,6 +54,8 @@ class Body(Protocol):
     modified: float | None
     """Seconds since the epoch, where the source tells it."""
     fingerprint: str | None
+    description: Description | None
+    """What else a copy keeps; None where the location is no object of a bucket."""
 
     async def read(self, limit: int) -> bytes:
         """The next bytes: exactly `limit` of them, or fewer at the end, where b"" follows.
@@ -297,6 +302,23 @@ class Records(Protocol):
 
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
+        ...
+
+
+class Renderer(Protocol):
+    """Makes variants of images, in processes of its own: whatever an image does to its decoder, the caller lives."""
+
+    async def render(self, data: bytes, wanted: Sequence[Wanted]) -> list[Rendered | Failed]:
+        """The variants of the image `data`, in the order of `wanted`; raises nothing.
+
+        Failed `render`: this one could not be made, the others were. It is `retryable` where its process died or took
+        too long; else the same bytes would fail again. Waits while every process is busy, and holds no copy of `data`
+        meanwhile.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the processes, those at work too. Idempotent."""
         ...
 
 

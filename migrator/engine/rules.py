@@ -8,8 +8,11 @@ from migrator.core.config import Config, SourceBase
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import Template, TemplateError, compile_template
-from migrator.core.model import PUT_ID, RESERVED_PREFIX, Side, Task, Upload
+from migrator.core.model import PUT_ID, RESERVED_PREFIX, SHA256, Side, Task, Upload
 from migrator.core.ports import Body
+
+_MARKS = frozenset({PUT_ID, SHA256})
+"""Metadata that say of a put who made it: those of another one do not travel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,20 @@ class Rules:
         if body.modified is not None:
             # The name under which rclone keeps and reads modification times: seconds since the epoch.
             metadata["mtime"] = f"{body.modified:.9f}".rstrip("0").rstrip(".")
-        tags: dict[str, str] | None = None
+        carried = body.description
+        tags: dict[str, str] = {}
+        if carried:
+            metadata |= {name: value for name, value in carried.metadata.items() if name not in _MARKS}
+            tags |= carried.tags or {}
         if self.metadata or self.tags:
             values = self._values(task, kind, size, sha256)
             try:
-                metadata |= {name: template.fill(values) for name, template in self.metadata.items()}
-                tags = {name: template.fill(values) for name, template in self.tags.items()} or None
+                # Header names know no case: what is configured takes the place of what the source spelled otherwise.
+                metadata |= {name.lower(): template.fill(values) for name, template in self.metadata.items()}
+                tags |= {name: template.fill(values) for name, template in self.tags.items()}
             except TemplateError as error:
                 raise Invalid(f"metadata of {task.key}: {error}", side=Side.SOURCE) from None
-        return Upload(task.key, size, sha256, kind, metadata, tags)
+        return Upload(task.key, size, sha256, kind, metadata, tags or None, carried.headers if carried else None)
 
     def _values(self, task: Task, kind: str, size: int | None, sha256: bytes | None) -> dict[str, str | None]:
         values: dict[str, str | None] = dict(task.fields or {})

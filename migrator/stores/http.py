@@ -7,7 +7,7 @@ from types import TracebackType
 from migrator.clients.http import HttpAnswer, HttpClient, last_modified
 from migrator.core.config import Transfer
 from migrator.core.errors import Changed, Invalid, Truncated
-from migrator.core.model import Task
+from migrator.core.model import Description, Task
 
 
 class HttpReader:
@@ -40,6 +40,7 @@ class HttpBody:
         self.content_type: str | None = None
         self.modified: float | None = None
         self.fingerprint: str | None = None
+        self.description: Description | None = None
 
     async def __aenter__(self) -> "HttpBody":
         answer = await self._client.get(self._task.url, self._task.location, private=self._private)

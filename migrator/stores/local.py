@@ -15,7 +15,7 @@ from typing import TypeVar
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_path
-from migrator.core.model import MIB, Task
+from migrator.core.model import MIB, Description, Task
 from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thread
 
 INLINE = MIB
@@ -101,6 +101,7 @@ class LocalBody:
         self.size: int | None = None
         self.modified: float | None = None
         self.fingerprint: str | None = None
+        self.description: Description | None = None
 
     async def __aenter__(self) -> "LocalBody":
         if self._folder is None:

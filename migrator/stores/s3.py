@@ -162,15 +162,11 @@ class S3Store:
 
     async def begin(self, upload: Upload) -> str:
         """Opens a multipart upload whose parts carry SHA-256 checksums."""
-        answer = await self._call(
-            "CREATE UPLOAD",
-            "create_multipart_upload",
-            upload.key,
-            Key=upload.key,
-            ChecksumAlgorithm="SHA256",
-            **self._constants.upload_parameters(upload),
+        headers = self._constants.upload_headers(upload) | {"x-amz-checksum-algorithm": "SHA256"}
+        answer = await self._client.send("CREATE UPLOAD", "POST", upload.key, headers, query="uploads=")
+        return required(
+            {"UploadId": read_element(answer.body, "UploadId") or None}, "UploadId", "CREATE UPLOAD", upload.key
         )
-        return required(answer, "UploadId", "CREATE UPLOAD", upload.key)
 
     async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
         """Sends one part. Its SHA-256 always goes along: the upload was opened with it; MD5 comes on top."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlencode
 
+from migrator.clients.described import META, read_metadata
 from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query, quote_key
 from migrator.core.config import Destination
@@ -21,26 +22,20 @@ METADATA_BYTES = 2048
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 """
 
-_META = "x-amz-meta-"
+MOST_TAGS = 10
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
+
 _METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
-_PARAMETERS = {
-    "x-amz-storage-class": "StorageClass",
-    "x-amz-server-side-encryption": "ServerSideEncryption",
-    "x-amz-server-side-encryption-aws-kms-key-id": "SSEKMSKeyId",
-    "x-amz-acl": "ACL",
-    "cache-control": "CacheControl",
-    "content-disposition": "ContentDisposition",
-}
 _NOT_OF_A_COPY = frozenset({"cache-control", "content-disposition"})
 """A copy takes them from its source."""
 
 
 class Constants:
-    """What the configuration wants on every object, made once: as headers, and as botocore's parameters."""
+    """What the configuration wants on every object, made once, as headers."""
 
     def __init__(self, destination: Destination) -> None:
         wanted = {
@@ -52,16 +47,11 @@ class Constants:
             "content-disposition": destination.content_disposition,
         }
         self.headers = {name: value for name, value in wanted.items() if value}
-        self.parameters = {_PARAMETERS[name]: value for name, value in self.headers.items()}
         self._copy_headers = {name: value for name, value in self.headers.items() if name not in _NOT_OF_A_COPY}
 
     def put_headers(self, upload: Upload, guards: Guards) -> dict[str, str]:
         """All headers of a put but its digest."""
-        headers = {**self.headers, "content-type": _content_type(upload.content_type)}
-        for name, value in _metadata(upload.metadata).items():
-            headers[_META + name] = value
-        if upload.tags:
-            headers["x-amz-tagging"] = _tagging(upload.tags)
+        headers = self.upload_headers(upload)
         if guards.replace:
             headers["if-match"] = guards.replace
         elif guards.absent:
@@ -79,14 +69,14 @@ class Constants:
             "x-amz-tagging-directive": "COPY",
         }
 
-    def upload_parameters(self, upload: Upload) -> dict[str, Any]:
-        """The parameters of a new multipart upload."""
-        return {
-            **self.parameters,
-            "ContentType": _content_type(upload.content_type),
-            "Metadata": _metadata(upload.metadata),
-            **({"Tagging": _tagging(upload.tags)} if upload.tags else {}),
-        }
+    def upload_headers(self, upload: Upload) -> dict[str, str]:
+        """What an object carries, whether it is put at once or in parts. The configuration beats the source."""
+        headers = {**(upload.headers or {}), **self.headers, "content-type": _content_type(upload.content_type)}
+        for name, value in _metadata(upload.metadata).items():
+            headers[META + name] = value
+        if upload.tags:
+            headers["x-amz-tagging"] = _tagging(upload.tags)
+        return headers
 
 
 def guard_parameters(guards: Guards) -> dict[str, str]:
@@ -133,7 +123,7 @@ def placed(headers: Mapping[str, str]) -> Placed:
 
 def standing_of(headers: Mapping[str, str]) -> Standing:
     """The answer to a HEAD."""
-    metadata = {n.lower()[len(_META) :]: value for n, value in headers.items() if n.lower().startswith(_META)}
+    metadata = read_metadata(headers)
     etag = bare(headers.get("etag", ""))
     # Of an object made of parts the SHA-256 is one of hashes; not every server says so by a "-3" at its end.
     composite = "-" in etag or headers.get("x-amz-checksum-type") == "COMPOSITE"
@@ -179,6 +169,12 @@ def _base64(digest: bytes) -> str:
 
 
 def _tagging(tags: Mapping[str, str]) -> str:
+    if len(tags) > MOST_TAGS:
+        raise Invalid(
+            f"{len(tags)} tags, the source's and destination.tags together; S3 allows {MOST_TAGS}",
+            side=Side.DESTINATION,
+            hint="remove some of destination.tags, or of the source's",
+        )
     return urlencode(tags, quote_via=quote)
 
 
@@ -204,7 +200,7 @@ def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
         raise Invalid(
             f"the metadata has {size} bytes; S3 allows {METADATA_BYTES}",
             side=Side.DESTINATION,
-            hint="shorten destination.metadata",
+            hint="shorten destination.metadata, or what the source's object carries",
         )
     return encoded
 

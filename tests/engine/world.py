@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.core.config import Config
 from migrator.core.errors import Gone, ObjectError
-from migrator.core.model import Capabilities, Digest, OpenUpload, Page, Settlement, Task
+from migrator.core.model import Capabilities, Description, Digest, OpenUpload, Page, Settlement, Task
 from migrator.core.ports import Body, EventKind
 
 HONOURS_ALL = Capabilities(
@@ -56,6 +56,7 @@ class MemoryBody:
         self.content_type: str | None = "image/jpeg"
         self.modified: float | None = None
         self.fingerprint: str | None = None
+        self.description: Description | None = None
         self._data = data
         self._offset = 0
         self._check = check
