@@ -85,7 +85,7 @@ class Run:
         started = self._stop.monotonic()
         error: MigratorError | None = None
         self._observer.started(self._concurrency)
-        with self._time_limit():
+        with self._time_limit(), _collecting_seldom():
             try:
                 await self._move_everything()
             except* MigratorError as errors:
