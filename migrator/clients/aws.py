@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import botocore.exceptions
-import botocore.session
-from botocore.httpsession import get_cert_path
-
+from migrator.clients.chain import Chain, certificate_file, find_chain
 from migrator.clients.signing import Credentials, Signer
 from migrator.core.config import Destination, Transfer
-from migrator.core.errors import Fatal, PreflightError
+from migrator.core.errors import Fatal
 from migrator.core.model import Side
 
 if TYPE_CHECKING:
@@ -24,11 +21,6 @@ if TYPE_CHECKING:
 
 CREDENTIALS_SECONDS = 5.0
 """How long one reading of the credentials is used. botocore refreshes them minutes before they expire."""
-
-NO_CREDENTIALS = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (destination.profile), "
-    "or sign in with `aws sso login`"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class Endpoint:
 class Identity:
     """Credentials of the usual AWS chain (refreshed by botocore) and the difference between our clock and theirs."""
 
-    def __init__(self, chain: Any, region: str) -> None:
+    def __init__(self, chain: Chain, region: str) -> None:
         self.region = region
         self.signer = Signer(region)
         self._chain = chain
@@ -116,7 +108,9 @@ class Access:
         """Takes `url` for where the bucket is; `own`: the operator gave it."""
         self.endpoint = Endpoint.of(url, self.bucket, own=own)
         self.proxy = _proxy_for(url)
-        self.tls = ssl.create_default_context(cafile=get_cert_path(self.verify)) if url.startswith("https:") else None
+        self.tls = (
+            ssl.create_default_context(cafile=certificate_file(self.verify)) if url.startswith("https:") else None
+        )
 
     async def calls(self) -> "Calls":
         """The client for what is not hot. It takes 0.3 s to load, so only those who need it wait for it."""
@@ -137,14 +131,7 @@ class Access:
 
 async def connect(destination: Destination, transfer: Transfer, bucket: str) -> Access:
     """Finds credentials and endpoint. Raises PreflightError where there are none, with what to do about it."""
-    session = botocore.session.Session(profile=destination.profile or None)
-    try:
-        chain = await asyncio.to_thread(session.get_credentials)  # an instance role is asked for over the network
-        verify = session.get_config_variable("ca_bundle") or True
-    except botocore.exceptions.BotoCoreError as error:
-        raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None
-    if chain is None:
-        raise PreflightError("no AWS credentials were found", NO_CREDENTIALS)
+    chain, verify = await find_chain(destination.profile)
     identity = Identity(chain, destination.region)
 
     async def open_calls() -> "Calls":

@@ -5,8 +5,8 @@ from typing import Any
 import botocore.exceptions
 from botocore.config import Config
 
-from migrator.clients.aws import NO_CREDENTIALS
 from migrator.clients.calls import refusal_of, stay, unanswered
+from migrator.clients.chain import NO_CREDENTIALS
 from migrator.clients.refusals import error_of
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError

@@ -2,9 +2,11 @@
 
 import datetime
 import ipaddress
+import os
 import ssl
 from pathlib import Path
 
+import botocore.session
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from migrator.clients.aws import Endpoint
+from migrator.clients.chain import find_chain
 from migrator.core.config import Destination, Transfer
-from migrator.core.errors import Fatal, Gone, ObjectError
+from migrator.core.errors import Fatal, Gone, ObjectError, PreflightError
 from migrator.stores.s3 import S3Store
 from tests.servers.scripted import Reply, scripted
 
@@ -84,3 +87,44 @@ def self_signed(folder: Path) -> Path:
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"AWS_SESSION_TOKEN": "t"},
+        {"AWS_SECURITY_TOKEN": "older", "AWS_SESSION_TOKEN": "t"},
+        {"AWS_CA_BUNDLE": "/own.pem"},
+        {"AWS_SESSION_TOKEN": ""},
+        {"AWS_CONFIG_FILE": "config"},
+        {"AWS_SHARED_CREDENTIALS_FILE": "config"},
+        {"AWS_CREDENTIAL_EXPIRATION": "2999-01-01T00:00:00Z"},
+    ],
+)
+async def test_the_short_way_to_plain_keys_finds_what_botocore_finds(
+    more: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "config").write_text("[default]\nca_bundle = /of-the-file.pem\n")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in (KEYS | more).items():
+        monkeypatch.setenv(name, value)
+    chain, verify = await find_chain("")
+    session = botocore.session.Session()
+    assert tuple(chain.get_frozen_credentials())[:3] == tuple(session.get_credentials().get_frozen_credentials())[:3]
+    assert verify == (session.get_config_variable("ca_bundle") or True)
+
+
+async def test_a_profile_that_does_not_exist_is_refused_although_keys_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in (KEYS | {"AWS_PROFILE": "somebody"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PreflightError, match="somebody"):
+        await find_chain("")

@@ -1,0 +1,74 @@
+"""The usual AWS chain: whose credentials requests are signed with, and which certificates are trusted."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from migrator.clients.signing import Credentials
+from migrator.core.errors import PreflightError
+
+NO_CREDENTIALS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (destination.profile), "
+    "or sign in with `aws sso login`"
+)
+
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_NOT_PLAIN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION")
+
+
+class Chain(Protocol):
+    """Where credentials come from; it refreshes them by itself."""
+
+    def get_frozen_credentials(self) -> Any:
+        """An access key, a secret key and a token. May block on the network."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """Credentials that never change."""
+
+    credentials: Credentials
+
+    def get_frozen_credentials(self) -> Credentials:
+        return self.credentials
+
+
+async def find_chain(profile: str) -> tuple[Chain, bool | str]:
+    """The chain, and its file of CA certificates (True: the usual ones). Raises PreflightError where there is none."""
+    plain = None if profile else plain_credentials(os.environ)
+    if plain is not None:
+        return _Fixed(plain), os.environ.get("AWS_CA_BUNDLE") or True
+    import botocore.exceptions  # a third of the whole start-up: who has plain keys need not wait for it
+    import botocore.session
+
+    session = botocore.session.Session(profile=profile or None)
+    try:
+        chain = await asyncio.to_thread(session.get_credentials)  # an instance role is asked for over the network
+        verify = session.get_config_variable("ca_bundle") or True
+    except botocore.exceptions.BotoCoreError as error:
+        raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None
+    if chain is None:
+        raise PreflightError("no AWS credentials were found", NO_CREDENTIALS)
+    return chain, verify
+
+
+def plain_credentials(environ: Mapping[str, str]) -> Credentials | None:
+    """The keys of the environment where botocore would take just these, and no file or profile has a say."""
+    access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access_key or not secret_key or any(name in environ for name in _NOT_PLAIN):
+        return None
+    if any(Path(environ.get(name) or usual).expanduser().exists() for name, usual in _FILES.items()):
+        return None
+    token = environ.get("AWS_SECURITY_TOKEN") or environ.get("AWS_SESSION_TOKEN")
+    return Credentials(access_key, secret_key, token or None)
+
+
+def certificate_file(verify: bool | str) -> str:
+    """The CA certificates as boto's clients have them: the file of one's own, or certifi's."""
+    from botocore.httpsession import get_cert_path  # only TLS asks
+
+    return str(get_cert_path(verify))
