@@ -110,7 +110,7 @@ def ledger_differences(ledger: Path, expected: Mapping[str, bytes], failed: Mapp
         rows = database.execute("select * from items").fetchall()
         return [
             *_item_differences(rows, expected, failed),
-            *_tally_differences(database),
+            *tally_differences(database),
             *(f"the ledger still holds an upload: {tuple(row)}" for row in database.execute("select * from uploads")),
         ]
 
@@ -146,7 +146,8 @@ def _digest_differences(row: sqlite3.Row, body: bytes) -> list[str]:
     return found
 
 
-def _tally_differences(database: sqlite3.Connection) -> list[str]:
+def tally_differences(database: sqlite3.Connection) -> list[str]:
+    """The tallies of items against their rows."""
     counted = "select source, state, coalesce(fault, ''), count(*) from items group by 1, 2, 3"
     kept = "select source, state, reason, items from tallies where items <> 0"
     rows = {tuple(row) for row in database.execute(counted)}
