@@ -5,8 +5,6 @@ import os
 import socket
 import ssl
 import time
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 
 import aiohttp
@@ -14,6 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from migrator.clients.dates import http_date
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import Transfer
 from migrator.core.errors import Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
@@ -25,13 +24,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WHOLE = frozenset({200, 203})
 _DNS_SECONDS = 60
 """How long an address that was looked up and checked is used again."""
-
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
-    )
-}
 
 _FAILURES = (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError)
 _ALLOW = "set allow_private = true on the source if that is meant"
@@ -217,27 +209,15 @@ def retry_after(headers: CIMultiDictProxy[str], now: float) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
-    until = _timestamp(value)
+    until = http_date(value)
     if until is None:
         return None
-    return max(0.0, until - (_timestamp(headers.get("Date", "")) or now))
+    return max(0.0, until - (http_date(headers.get("Date", "")) or now))
 
 
 def last_modified(headers: CIMultiDictProxy[str]) -> float | None:
     """Last-Modified in seconds since the epoch."""
-    return _timestamp(headers.get("Last-Modified", ""))
-
-
-def _timestamp(value: str) -> float | None:
-    try:
-        if len(value) == 29 and value.endswith(" GMT"):
-            # `Sun, 06 Nov 1994 08:49:37 GMT`, as nearly every server writes it: a tenth of the general parser's time.
-            year, month, day = int(value[12:16]), _MONTHS[value[8:11]], int(value[5:7])
-            hour, minute, second = int(value[17:19]), int(value[20:22]), int(value[23:25])
-            return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
-        return parsedate_to_datetime(value).timestamp() if value else None
-    except (ValueError, KeyError, OverflowError):
-        return None
+    return http_date(headers.get("Last-Modified", ""))
 
 
 def _address_error(error: AddressRefused, location: str) -> ObjectError:

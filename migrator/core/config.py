@@ -18,6 +18,7 @@ from migrator.core.values import (
     BucketName,
     BucketNames,
     CannedAcl,
+    Colour,
     Duration,
     Encryption,
     FolderPath,
@@ -25,6 +26,8 @@ from migrator.core.values import (
     Glob,
     Globs,
     Header,
+    ImageFormats,
+    KeyStart,
     KeyTemplate,
     Metadata,
     Name,
@@ -33,7 +36,9 @@ from migrator.core.values import (
     OptionalSize,
     PartSize,
     Pattern,
+    Pixels,
     Prefix,
+    Quality,
     Rate,
     RowTemplates,
     Size,
@@ -41,14 +46,22 @@ from migrator.core.values import (
     StorageClass,
     Tags,
     Texts,
+    VariantName,
+    VariantNames,
     WebAddress,
     folder_of,
+    rgb_of,
 )
 from migrator.core.values import parse_duration as parse_duration
 from migrator.core.values import parse_size as parse_size
+from migrator.core.variants import Fit, Wanted
 
 MANIFEST_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}
 """The format of a manifest by the suffix of its name, where the source does not tell it."""
+
+
+DEFAULT_QUALITY = {"jpeg": 85, "webp": 85, "avif": 60, "png": 100}
+"""Quality where the variant tells none. PNG loses nothing, so it has one quality only."""
 
 
 class Section(BaseModel):
@@ -120,6 +133,10 @@ class SourceBase(Section):
     expect: Literal["any", "image"] = Field(
         default="any", description="`image`: what is no image (an error page, an empty file) fails as `invalid`."
     )
+    variants: VariantNames = Field(
+        default=None, description="Names of the variants made of its images; empty: all, `[]`: none."
+    )
+    keep_original: bool = Field(default=True, description="Store the images too; `false`: their variants only.")
 
 
 class DirectorySource(SourceBase):
@@ -161,7 +178,7 @@ class BucketSource(SourceBase):
 
     type: Literal["bucket"] = Field(description="This type.")
     bucket: BucketName = Field(min_length=3, description="The bucket that is read.")
-    prefix: Prefix = Field(default="", description="Only keys that begin with it.")
+    prefix: KeyStart = Field(default="", description="Only keys that begin with it.")
     endpoint_url: BareWebAddress = Field(
         default="", description="Address of the server of this bucket; empty: the destination's."
     )
@@ -209,6 +226,55 @@ class TableSource(SourceBase):
     update: Update | None = Field(default=None, description="The row to update when its object has arrived.")
 
 
+class Variant(Section):
+    """An image made on the way, one of each format. Nothing is enlarged; what is no image passes without variants."""
+
+    name: VariantName = Field(description="Names the variant in `variants` of a source, in templates and in reports.")
+    key: KeyTemplate = Field(description="Template of the destination key; needs `{format}` where there are several.")
+    width: Pixels = Field(default=None, description="Pixels at most; empty: as many as `height` leaves.")
+    height: Pixels = Field(default=None, description="Pixels at most; empty: as many as `width` leaves.")
+    fit: Literal["inside", "cover", "contain"] = Field(
+        default="inside",
+        description="`inside`: the whole image within the bounds. `cover`: its middle in the shape of `width` by "
+        "`height`. `contain`: the whole image on a `background` of exactly `width` by `height`.",
+    )
+    formats: ImageFormats = Field(default=("jpeg",), description="One image of each: `jpeg`, `webp`, `avif`, `png`.")
+    quality: Quality = Field(default=None, description="From 1 to 100; empty: 85, and 60 for `avif`. Not for `png`.")
+    max_bytes: OptionalSize = Field(
+        default=None,
+        description="Bytes at most: the best quality that fits, from `quality` down to 20, then smaller dimensions.",
+    )
+    strip: bool = Field(
+        default=True,
+        description="Leave EXIF, GPS, XMP and IPTC out. The orientation is applied first; the colour profile stays.",
+    )
+    background: Colour = Field(
+        default="white", description="Under transparency where the format has none, and around `contain`."
+    )
+    animated: bool = Field(
+        default=False, description="Keep all frames (`webp`, `avif`, `png`); `false`: the first one, as in `jpeg`."
+    )
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """What the renderer is asked for, one of each format."""
+        return tuple(
+            Wanted(
+                name=self.name,
+                format=image_format,
+                width=self.width,
+                height=self.height,
+                fit=Fit(self.fit),
+                quality=self.quality or DEFAULT_QUALITY[image_format],
+                max_bytes=self.max_bytes,
+                strip=self.strip,
+                background=rgb_of(self.background),
+                animated=self.animated,
+            )
+            for image_format in self.formats
+        )
+
+
 SourceConfig = Annotated[DirectorySource | ManifestSource | BucketSource | TableSource, Field(discriminator="type")]
 
 
@@ -239,6 +305,9 @@ class Config(Section):
     sources: Annotated[tuple[SourceConfig, ...], Field(strict=False)] = Field(
         min_length=1, description="What is to be moved: one or more, all in one ledger."
     )
+    variants: Annotated[tuple[Variant, ...], Field(strict=False)] = Field(
+        default=(), description="Images made on the way."
+    )
     transfer: Transfer = Field(default_factory=Transfer, description="How fast and how patiently.")
 
     @field_validator("sources")
@@ -248,6 +317,10 @@ class Config(Section):
             source if source.name else source.model_copy(update={"name": f"{source.type}-{number}"})
             for number, source in enumerate(sources, 1)
         )
+
+    def variants_of(self, source: SourceConfig) -> tuple[Variant, ...]:
+        """The variants that are made of the images of `source`."""
+        return tuple(each for each in self.variants if source.variants is None or each.name in source.variants)
 
     @property
     def ledger_path(self) -> Path:

@@ -90,7 +90,11 @@ def key_problem(key: str) -> str | None:
 
 
 def location_path(location: str) -> str:
-    """`{path}` of an http(s) or s3 location: percent-decoded once, no leading slash, no query."""
+    """`{path}` of a location: of an s3 one the whole key as it stands, of an http(s) one without query or first slash,
+    percent-decoded once.
+    """
+    if location.startswith("s3://"):
+        return location[len("s3://") :].partition("/")[2]
     path = urlsplit(location).path.lstrip("/")
     return unquote(path, errors="surrogateescape") if "%" in path else path
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from migrator.core.keys import compile_template, key_problem
+from migrator.core.keys import MAX_KEY_BYTES, compile_template, key_problem
 from migrator.core.model import MIB, PUT_ID, SHA256
 
 SIZE_UNITS = {"": 1, "B": 1} | {
@@ -19,6 +19,25 @@ SIZE_UNITS = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGTP", 1)
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
+COLOURS = {
+    "white": "#ffffff",
+    "silver": "#c0c0c0",
+    "gray": "#808080",
+    "black": "#000000",
+    "red": "#ff0000",
+    "maroon": "#800000",
+    "yellow": "#ffff00",
+    "olive": "#808000",
+    "lime": "#00ff00",
+    "green": "#008000",
+    "aqua": "#00ffff",
+    "teal": "#008080",
+    "blue": "#0000ff",
+    "navy": "#000080",
+    "fuchsia": "#ff00ff",
+    "purple": "#800080",
+}
+"""The colours that have a name here: those of HTML 4. https://www.w3.org/TR/html401/types.html#h-6.5"""
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -132,6 +151,16 @@ def _prefix(prefix: str) -> str:
     return prefix
 
 
+def _key_start(text: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("expected valid UTF-8") from None
+    if size > MAX_KEY_BYTES:
+        raise ValueError(f"found {size} bytes; expected at most {MAX_KEY_BYTES}, the longest key")
+    return text
+
+
 def _web_address(url: str) -> str:
     if not url:
         return url
@@ -186,6 +215,35 @@ def _optional_path_text(value: object) -> object:
     return None if value == "" else _path_text(value)
 
 
+def _optional(value: object) -> object:
+    return None if value == "" else value
+
+
+def _colour(text: str) -> str:
+    if text.lower() in COLOURS:
+        return text.lower()
+    if not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})", text):
+        raise ValueError(f"expected #rgb, #rrggbb or one of {', '.join(COLOURS)}")
+    return text
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue (0 to 255) of a colour that was checked."""
+    digits = COLOURS.get(colour, colour).lstrip("#")
+    if len(digits) == 3:
+        digits = "".join(2 * digit for digit in digits)
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue
+
+
+def _formats(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("expected one format or more")
+    if len(set(names)) < len(names):
+        raise ValueError("a format stands here twice")
+    return names
+
+
 def _filled(text: str) -> str:
     if not text:
         raise ValueError("expected some text")
@@ -229,6 +287,8 @@ KeyTemplate = Annotated[str, *_text("template", 'a template such as "{path}"', _
 Pattern = Annotated[str, *_text("regex", "a regular expression", _pattern)]
 BucketName = Annotated[str, *_text("string", "the name of a bucket", _bucket)]
 Prefix = Annotated[str, *_text("string", "the beginning of keys", _prefix)]
+KeyStart = Annotated[str, *_text("string", "the beginning of keys", _key_start)]
+"""Of keys that stand already, whatever they are; a destination's prefix is a `Prefix`."""
 WebAddress = Annotated[str, *_text("URL", "an http or https URL", _web_address)]
 BareWebAddress = Annotated[str, *_text("URL", "an http or https URL", _trimmed_address)]
 FolderUrl = Annotated[str, *_text("URL", "a URL such as file:///mnt/archive", _folder_url)]
@@ -274,6 +334,37 @@ SqlTypes = Annotated[
     dict[ColumnName, Annotated[str, Field(min_length=1)]],
     Form("table of SQL types", 'a table such as { s3_key = "VARCHAR(512)" }', text=False),
 ]
+
+VariantName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$"),
+    Form("string", "1 to 50 letters, digits, hyphens and underscores, beginning with a letter"),
+]
+VariantNames = Annotated[
+    tuple[str, ...] | None,
+    Field(strict=False),
+    BeforeValidator(_optional),
+    Form("list of strings", 'a list such as ["thumbnail"]', text=False),
+]
+ImageFormat = Literal["jpeg", "webp", "avif", "png"]
+ImageFormats = Annotated[
+    tuple[ImageFormat, ...],
+    Field(strict=False),
+    AfterValidator(_formats),
+    Form("list of formats", 'a list of "jpeg", "webp", "avif", "png"', text=False),
+]
+Pixels = Annotated[
+    Annotated[int, Field(ge=1, le=16383)] | None,
+    BeforeValidator(_optional),
+    Form("number", "a whole number from 1 to 16383", text=False),
+]
+"""A side of an image. WebP's bound holds for all: https://developers.google.com/speed/webp/faq"""
+Quality = Annotated[
+    Annotated[int, Field(ge=1, le=100)] | None,
+    BeforeValidator(_optional),
+    Form("number", "a whole number from 1 to 100", text=False),
+]
+Colour = Annotated[str, *_text("colour", 'a colour such as "white" or "#f4f4f4"', _colour)]
 
 StorageClass = Literal[
     "",
