@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from migrator.core.complaints import Complaint, nearest
-from migrator.core.config import Config, Destination, ManifestSource, SourceConfig, Transfer
+from migrator.core.config import Config, Destination, ManifestSource, SourceConfig, TableSource, Transfer, Variant
 from migrator.core.keys import PATH_NAMES, STORED_NAMES, KeyMaker, NoMatch, TemplateError, compile_template
 from migrator.core.schema import KeyPath
 
@@ -44,6 +44,13 @@ def impossible(config: Config) -> Iterator[Complaint]:
         if isinstance(source, ManifestSource):
             yield from _fields(at, source)
     yield from _later_names(config)
+    for number, variant in enumerate(config.variants):
+        yield from _bounds(("variants", number), variant)
+        yield from _idle_keys(("variants", number), variant)
+    yield from _names_of_variants(config)
+    yield from _wanted_variants(config)
+    yield from _variant_keys(config)
+    yield from _variants_in_rows(config)
 
 
 def in_itself(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Complaint]:
@@ -200,8 +207,117 @@ def _later_names(config: Config) -> Iterator[Complaint]:
                     text = f"found {{{name}}}, which has no value without destination.{needed}"
                     yield Complaint(path, text, (("destination", needed),))
             for number, source in enumerate(config.sources):
-                known = (*STORED_NAMES, *_known_names(source))
+                known = (*STORED_NAMES, *variant_names(config, source), *_known_names(source))
                 wrong = "" if _open(source) else _strangers(names, known)
                 if wrong:
                     reads = tuple(("sources", number, read) for read in ("match", "format", "files"))
                     yield Complaint(path, f'for source "{source.name}" {wrong}', reads)
+
+
+_LEAST_BYTES = 256
+"""What no image file is smaller than, but for a few pixels of one colour."""
+
+
+def variant_names(config: Config, source: SourceConfig) -> tuple[str, ...]:
+    """Names that the variants of `source` have in later templates; without the format where there is one only."""
+    return tuple(
+        f"variant.{variant.name}{step}.{what}"
+        for variant in config.variants_of(source)
+        for step in (*(f".{name}" for name in variant.formats), *([""] if len(variant.formats) == 1 else []))
+        for what in ("key", "url")
+    )
+
+
+def _bounds(at: KeyPath, variant: Variant) -> Iterator[Complaint]:
+    sides = ("width", "height")
+    missing = [side for side in sides if getattr(variant, side) is None]
+    if len(missing) == 2:
+        yield Complaint((*at, "width"), "missing; expected width or height or both, in pixels", ((*at, "height"),))
+    elif missing and variant.fit != "inside":
+        text = f'missing; fit = "{variant.fit}" needs width and height'
+        yield Complaint((*at, missing[0]), text, tuple((*at, key) for key in (*sides, "fit")))
+    if variant.max_bytes is not None and variant.max_bytes < _LEAST_BYTES:
+        text = f"found {variant.max_bytes} bytes; expected {_LEAST_BYTES} or more: no image is smaller"
+        yield Complaint((*at, "max_bytes"), text)
+
+
+def _idle_keys(at: KeyPath, variant: Variant) -> Iterator[Complaint]:
+    """Keys that would say something of other formats only."""
+    if variant.quality is not None and set(variant.formats) == {"png"}:
+        yield Complaint((*at, "quality"), "found for png, which loses nothing; remove it", ((*at, "formats"),))
+    if variant.animated and set(variant.formats) == {"jpeg"}:
+        yield Complaint((*at, "animated"), "found for jpeg, which has one frame; remove it", ((*at, "formats"),))
+
+
+def _names_of_variants(config: Config) -> Iterator[Complaint]:
+    first: dict[str, int] = {}
+    for number, variant in enumerate(config.variants):
+        other = first.setdefault(variant.name, number)
+        if other != number:
+            text = f'found "{variant.name}", which names variants[{other}] too; expected a name of its own'
+            yield Complaint(("variants", number, "name"), text, (("variants", other, "name"),))
+
+
+def _wanted_variants(config: Config) -> Iterator[Complaint]:
+    names = [variant.name for variant in config.variants]
+    for number, source in enumerate(config.sources):
+        at: KeyPath = ("sources", number, "variants")
+        for name in source.variants or ():
+            if name not in names:
+                near = nearest(name, names)
+                known = f"known: {', '.join(names)}" if names else "there are no [[variants]]"
+                text = f'found "{name}", which is no variant; {known}' + (f'; nearest: "{near}"' if near else "")
+                yield Complaint(at, text, (("variants",),))
+        if not source.keep_original and not config.variants_of(source):
+            text = "found false for a source without variants: nothing would be stored"
+            yield Complaint(("sources", number, "keep_original"), text, (at, ("variants",)))
+
+
+def _variant_keys(config: Config) -> Iterator[Complaint]:
+    """Unknown names in the keys of variants, and keys that two images would have."""
+    numbers = {variant.name: number for number, variant in enumerate(config.variants)}
+    shared = set()
+    for index, source in enumerate(config.sources):
+        taken = {_shape(source.key): "the original"} if source.keep_original else {}
+        for variant in config.variants_of(source):
+            path: KeyPath = ("variants", numbers[variant.name], "key")
+            reads = (
+                ("variants",),
+                *(("sources", index, key) for key in ("key", "match", "variants", "format", "files")),
+            )
+            known = (*STORED_NAMES, "format", *_known_names(source))
+            wrong = "" if _open(source) else _strangers(compile_template(variant.key).names, known)
+            if wrong:
+                yield Complaint(path, f'for source "{source.name}" {wrong}', reads)
+            for name in variant.formats:
+                mine = f'"{variant.name}" as {name}'
+                other = taken.setdefault(_shape(variant.key, name), mine)
+                if other != mine and (path, other) not in shared:
+                    shared.add((path, other))
+                    hint = "; tell them apart by {format}" if other.startswith(f'"{variant.name}" ') else ""
+                    yield Complaint(path, f"gives {mine} the key of {other}{hint}", reads)
+
+
+def _shape(key: str, image_format: str = "") -> str:
+    """A key template with `{format}` filled in; the same for two templates that make the same keys."""
+    pieces = compile_template(key).pieces
+    return "".join(
+        piece if i % 2 == 0 else image_format if piece == "format" else f"\0{piece}\0" for i, piece in enumerate(pieces)
+    )
+
+
+def _variants_in_rows(config: Config) -> Iterator[Complaint]:
+    """Names of variants in `update.set` that the source does not make."""
+    for number, source in enumerate(config.sources):
+        if not isinstance(source, TableSource) or source.update is None:
+            continue
+        known = variant_names(config, source)
+        for column, text in source.update.set.items():
+            at: KeyPath = ("sources", number, "update", "set", column)
+            names = [name for name in compile_template(text).names if name.startswith("variant.")]
+            wrong = _strangers(names, known or ("no variant of this source",)) if names else ""
+            if wrong:
+                yield Complaint(at, wrong, (("variants",), ("sources", number, "variants")))
+            elif not config.destination.public_url and any(name.endswith(".url") for name in names):
+                text = "found the URL of a variant, which has no value without destination.public_url"
+                yield Complaint(at, text, (("destination", "public_url"),))

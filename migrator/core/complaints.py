@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from migrator.core.schema import (
     LATER,
-    LATER_SOURCE_KEYS,
+    LISTS,
     SOURCES,
     KeyPath,
     choices,
@@ -113,7 +113,7 @@ def _expected(path: KeyPath) -> str:
     field = field_at(path)
     if field:
         return form_of(field).expected
-    return "a table" if path[:1] == ("sources",) and len(path) == 2 else "text in quotes"
+    return "a table" if len(path) == 2 and path[0] in LISTS else "text in quotes"
 
 
 def _near(path: KeyPath, details: ErrorDetails) -> str:
@@ -143,10 +143,8 @@ def _unknown(path: KeyPath, table: Mapping[str, Any]) -> Complaint:
 
 
 def _foreign(path: KeyPath, kind: str) -> Complaint | None:
-    """A key that exists, but not yet, or in sources of another type than `kind`."""
+    """A key that exists in sources of another type than `kind`."""
     name = str(path[-1])
-    if name in LATER_SOURCE_KEYS:
-        return Complaint(path, "not available yet: image variants will come with a later version; remove it")
     for other, model in SOURCES.items():
         if name in model.model_fields:
             return Complaint(path, f'a key of sources of type "{other}"; this one is "{kind}"')

@@ -18,6 +18,7 @@
         ├── Conflict              conflict
         ├── Throttled             throttled
         ├── Transient             transient
+        ├── Unrendered            render
         └── Fatal                 fatal    exit 3; the whole run stops and no item is marked failed
 
 A foreign error becomes one of these in `migrator.clients` (or, for files, in `migrator.stores.local`) and nowhere
@@ -161,6 +162,12 @@ class Transient(ObjectError):
     """Reset, timeout, 5xx, DNS: likely to pass."""
 
     fault = Fault.TRANSIENT
+
+
+class Unrendered(ObjectError):
+    """One variant of an image could not be made; its original is another matter."""
+
+    fault = Fault.RENDER
 
 
 class Fatal(ObjectError):

@@ -13,9 +13,11 @@ from migrator.core.complaints import Complaint, complaints_of
 from migrator.core.config import Config
 from migrator.core.errors import ConfigError
 from migrator.core.overlay import lay, settings_of_environment, settings_of_flags
-from migrator.core.schema import KeyPath
+from migrator.core.schema import LISTS, KeyPath
 
 _SOURCE = {"type": "directory", "root": ".", "key": "{path}"}
+
+_VARIANT = {"name": "stand-in", "key": "{path}", "width": 1}
 
 _STAND_INS: Mapping[str, Any] = {
     "name": "stand-in",
@@ -103,7 +105,10 @@ def _replace(draft: dict[str, Any], path: KeyPath) -> None:
     if path[:1] == ("sources",) and (len(path) == 2 or path[2:] == ("type",)):
         draft["sources"][path[1]] = dict(_SOURCE)
         return
-    *above, step = path[:2] if path[0] != "sources" and isinstance(path[-1], int) else path[:3]
+    if path[:1] == ("variants",) and len(path) == 2:
+        draft["variants"][path[1]] = dict(_VARIANT)
+        return
+    *above, step = path[:2] if path[0] not in LISTS and isinstance(path[-1], int) else path[:3]
     at: Any = draft
     for outer in above:
         at = at[outer]

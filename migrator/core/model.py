@@ -263,6 +263,8 @@ class Standing:
     content_type: str
     metadata: Mapping[str, str]
     sha256: bytes | None
+    proven: bool = False
+    """`sha256` is the checksum that the server itself keeps of the bytes, not only our metadata."""
 
     @property
     def put_id(self) -> str | None:
@@ -286,6 +288,54 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A variant that stands in the destination, checked. `quality` is None where the format loses nothing."""
+
+    name: str
+    format: str
+    key: str
+    size: int
+    sha256: bytes
+    etag: str
+    version_id: str | None
+    content_type: str
+    width: int
+    height: int
+    quality: int | None
+    encodes: int
+    seconds: float
+    adopted: bool = False
+    replaced: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """A variant that could not be made or stored: its original stands all the same. `key` is empty where it has none."""
+
+    name: str
+    format: str
+    key: str
+    fault: Fault
+    message: str
+
+
+VariantOutcome = Made | Unmade
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A stored image of which `wanted` variants, each (name, format), are still to be made."""
+
+    task: Task
+    size: int
+    sha256: bytes | None
+    content_type: str
+    original: bool
+    """Whether the original stands in the destination; else it is read from its source again."""
+    wanted: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The object stands in the destination, checked. `adopted`: an earlier attempt had stored it.
 
@@ -300,6 +350,9 @@ class Stored:
     adopted: bool = False
     replaced: str | None = None
     """What stood there before `overwrite`: `version:<id>` or `backup:<key>`."""
+    variants: tuple[VariantOutcome, ...] = ()
+    original: bool = True
+    """False where `keep_original = false` left only the variants: nothing stands under the item's key."""
 
     @classmethod
     def of(cls, upload: Upload, placed: Placed, replaced: str | None = None) -> "Stored":
@@ -318,6 +371,7 @@ class Skipped:
     size: int | None = None
     sha256: bytes | None = None
     etag: str | None = None
+    variants: tuple[VariantOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +442,85 @@ class RecordTally:
     state: RecordState
     reason: str
     records: int
+
+
+class Match(StrEnum):
+    """What `verify` found of one object. Text in the ledger."""
+
+    MATCH = "match"
+    DIFFER = "differ"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """The destination did not tell, however often it was asked."""
+
+
+class Proof(StrEnum):
+    """How the bytes of an object were compared."""
+
+    CHECKSUM = "checksum"
+    """The server keeps a SHA-256 of its own."""
+    READ = "read"
+    """Every byte was read back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An object that must stand in the destination, as the ledger knows it; `variant` 0 is the item's own object.
+
+    put_id  the mark of our put; None for an object that was found there (skipped as identical) or copied by the server
+    sha256  None where a server copied it and told no digest: then the source's bytes are the measure
+    """
+
+    item: int
+    variant: int
+    source: str
+    location: str
+    key: str
+    size: int | None
+    sha256: bytes | None
+    put_id: str | None
+    content_type: str | None
+    fingerprint: str | None
+    fields: Mapping[str, str] | None = None
+    signed: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """For a reader of the source."""
+        return Task(
+            self.item,
+            self.put_id or "",
+            self.source,
+            self.location,
+            self.key,
+            self.size,
+            self.fingerprint,
+            fields=self.fields,
+            signed=self.signed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What one look at one object showed. `proof` is None where the bytes were not compared."""
+
+    expected: Expected
+    result: Match
+    proof: Proof | None
+    message: str
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationSummary:
+    """One verification: objects by result, keys that nothing explains, and whether it came to its end."""
+
+    number: int
+    scope: str
+    results: Mapping[Match, int]
+    extra: int
+    started_at: int
+    finished_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from migrator.core.complaints import Complaint, found, nearest
-from migrator.core.schema import LATER, PREFIX, KeyPath, field_at, form_of, known, variable
+from migrator.core.schema import LATER, LISTS, PREFIX, KeyPath, field_at, form_of, known, variable
 
 NO_KEYS = frozenset({"MIGRATOR_CONFIG"})
 """Variables of the command line that begin like keys and are none."""
@@ -69,7 +69,7 @@ def _put(at: Any, step: Any, value: Any) -> None:
 
 
 def _path(steps: list[str]) -> KeyPath:
-    numbered = len(steps) > 1 and steps[0] == "sources" and steps[1].isdecimal() and len(steps[1]) < 6
+    numbered = len(steps) > 1 and steps[0] in LISTS and steps[1].isdecimal() and len(steps[1]) < 6
     return (steps[0], int(steps[1]), *steps[2:]) if numbered else tuple(steps)
 
 

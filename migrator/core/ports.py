@@ -9,6 +9,7 @@ from migrator.core.model import (
     Capabilities,
     Description,
     Digest,
+    Expected,
     Failed,
     Guards,
     OpenUpload,
@@ -25,6 +26,7 @@ from migrator.core.model import (
     Tally,
     Task,
     Upload,
+    Verification,
 )
 from migrator.core.variants import Rendered, Wanted
 
@@ -278,6 +280,32 @@ class Ledger(Uploads, Protocol):
         ...
 
 
+class VerificationLedger(Protocol):
+    """What `verify` needs of the ledger. Every write is durable on return."""
+
+    async def begin_verification(self, scope: str, sample: float) -> int:
+        """The number of the verification: the last one where that has not ended and asked the same, else a new one."""
+        ...
+
+    async def unverified(
+        self, number: int, after: tuple[int, int], limit: int, sources: Sequence[str] | None
+    ) -> list[Expected]:
+        """Objects behind `after` (item, variant) that stand in the destination and were not looked at yet."""
+        ...
+
+    async def keep_verifications(self, number: int, done: Sequence[Verification]) -> None:
+        """Results, in one transaction with their counts."""
+        ...
+
+    async def keep_extras(self, number: int, keys: Sequence[str]) -> None:
+        """Notes those of `keys`, a page of the destination's listing, that no row explains."""
+        ...
+
+    async def finish_verification(self, number: int) -> None:
+        """Everything was looked at."""
+        ...
+
+
 class Records(Protocol):
     """Rows of the user's database, of all sources that update some.
 
@@ -334,6 +362,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     STOPPING = "stopping"
     NOTE = "note"
+    VERIFIED = "verified"
 
 
 class Observer(Protocol):

@@ -18,6 +18,7 @@ from migrator.core.config import (
     TableSource,
     Transfer,
     Update,
+    Variant,
 )
 from migrator.core.values import DURATION, SIZE, Form, duration_text, size_text
 
@@ -33,15 +34,15 @@ SOURCES: Mapping[str, type[Section]] = {
     "table": TableSource,
 }
 
+LISTS = ("sources", "variants")
+"""Keys whose value is a list of tables."""
+
 LATER: Mapping[str, str] = {
-    "variants": "image variants",
     "notify": "notifications",
     "cleanup": "deleting sources",
     "budget": "a budget",
 }
 """Sections that a later version brings, and what they are for."""
-
-LATER_SOURCE_KEYS = ("variants", "keep_original")
 
 
 def dotted(path: KeyPath) -> str:
@@ -65,6 +66,8 @@ def models_at(path: KeyPath) -> tuple[type[Section], ...]:
             return (Transfer,)
         case ("sources", int()):
             return tuple(SOURCES.values())
+        case ("variants", int()):
+            return (Variant,)
         case ("sources", int(), "update"):
             return (Update,)
         case _:

@@ -13,6 +13,7 @@ MEANING: dict[str, str] = {
     Fault.CONFLICT: "other bytes stand under its key, or another location wants the same key",
     Fault.THROTTLED: "the server kept asking to slow down",
     Fault.TRANSIENT: "the network or the server kept failing",
+    Fault.RENDER: "the variant could not be made; its original is another matter",
     Fault.FATAL: "nothing could be moved any more",
     Skip.IDENTICAL: "the same bytes already stood there",
     Skip.EXISTS: "other bytes stood there and were left",
@@ -28,6 +29,7 @@ ADVICE: dict[str, str] = {
     Fault.CONFLICT: "make the keys differ, or set destination.on_conflict, then `migrator retry --fault conflict`",
     Fault.THROTTLED: "lower transfer.concurrency, then `migrator retry --fault throttled`",
     Fault.TRANSIENT: "try them again: `migrator retry --fault transient`",
+    Fault.RENDER: "look at the originals with `migrator preview`; mend them, then `migrator retry --fault render`",
     Fault.FATAL: "mend the destination, then run `migrator migrate` again",
 }
 """What the operator does about failed items of each fault."""

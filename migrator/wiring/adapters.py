@@ -110,6 +110,8 @@ async def chosen_bucket(config: Config, ledger: SqliteLedger) -> str:
 def selected(config: Config, names: Sequence[str]) -> list[SourceConfig]:
     """The sources called `names`, or all. Raises PreflightError for a name that is none."""
     known = [source.name for source in config.sources]
+    if any(config.variants_of(source) for source in config.sources):
+        raise PreflightError("variants are not made by `migrate` yet", "`migrator preview FILE` shows them")
     for name in names:
         if name not in known:
             raise PreflightError(f"there is no source called {name!r}", f"the sources are: {', '.join(known)}")

@@ -59,6 +59,7 @@ EXITS = {
     "Conflict": 1,
     "Throttled": 1,
     "Transient": 1,
+    "Unrendered": 1,
     "Fatal": 3,
 }
 

@@ -48,6 +48,8 @@ VARIABLES = [
     "MIGRATOR_TRANSFER__RETRIES",
     "MIGRATOR_TRANSFER__RETRIES__X",
     "MIGRATOR_NOTIFY__X",
+    "MIGRATOR_VARIANTS__0",
+    "MIGRATOR_VARIANTS__0__FORMATS__1",
     "MIGRATOR___",
 ]
 
@@ -204,7 +206,8 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         key = "{pth}"
         query = "select"
         fields = ["x"]
-        variants = []
+        variants = ["thumb"]
+        varants = []
         match = "("
         min_size = "10MX"
         [[sources]]
@@ -240,7 +243,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         "sources[0].rot",
         "sources[0].query",
         "sources[0].fields",
-        "sources[0].variants",
+        "sources[0].varants",
         "sources[1].type",
         "sources[2].type",
         "transfer.concurrency",
@@ -261,6 +264,9 @@ VALID: dict[str, Any] = {
     "destination": {"bucket": "photos"},
     "sources": [{"type": "directory", "root": "data", "key": "{path}"}],
 }
+
+
+THUMB = {"name": "thumb", "key": "thumb/{path}", "width": 300}
 
 
 @pytest.mark.parametrize("missing", ["name", "destination", "sources"])
@@ -285,8 +291,31 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ),
         ({"destination": "s3://x"}, 'destination: found "s3://x"; expected a table'),
         ({"bucket": "x"}, "bucket: unknown key here; nearest: bucket of [destination]"),
-        ({"x": 1}, "x: unknown key; known here: name, checkpoint_dir, destination, sources, transfer"),
-        ({"variants": [{"name": "thumb"}]}, "variants: not available yet: image variants"),
+        ({"x": 1}, "x: unknown key; known here: name, checkpoint_dir, destination, sources, variants, transfer"),
+        ({"variants": {"name": "thumb"}}, "variants: found a table; expected one or more tables"),
+        ({"variants": ["thumb"]}, 'variants[0]: found "thumb"; expected a table'),
+        ({"variants": [THUMB | {"name": "a.b"}]}, 'variants[0].name: found "a.b"; expected 1 to 50 letters'),
+        ({"variants": [{"name": "t", "width": 9}]}, "variants[0].key: missing; expected a template"),
+        ({"variants": [THUMB | {"quality": 0}]}, "variants[0].quality: found the number 0; expected a whole number"),
+        (
+            {"variants": [THUMB | {"width": 3e4}]},
+            "variants[0].width: found the number 30000.0; expected a whole number",
+        ),
+        ({"variants": [THUMB | {"formats": []}]}, "variants[0].formats: found a list; expected one format or more"),
+        (
+            {"variants": [THUMB | {"formats": ["png", "png"]}]},
+            "variants[0].formats: found a list; a format stands here",
+        ),
+        ({"variants": [THUMB | {"formats": ["jpg"]}]}, 'variants[0].formats[0]: found "jpg"'),
+        (
+            {"variants": [THUMB | {"background": "pink"}]},
+            'variants[0].background: found "pink"; expected #rgb, #rrggbb',
+        ),
+        (
+            {"variants": [THUMB | {"fit": "insid"}]},
+            'variants[0].fit: found "insid"; expected one of "inside", "cover", ',
+        ),
+        ({"variants": [THUMB | {"formt": ["png"]}]}, "variants[0].formt: unknown key; nearest: formats"),
         ({"budget": {}}, "budget: not available yet"),
         ({"cleanup": {"grace": "7d"}}, "cleanup: not available yet"),
         (

@@ -1,0 +1,64 @@
+"""The values of image variants: what a renderer is asked for and what it gives back. Frozen, small, picklable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+CONTENT_TYPES: Mapping[str, str] = {
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "png": "image/png",
+}
+"""Formats that a variant may have, and how each is stored."""
+
+
+class Fit(StrEnum):
+    """How an image meets the bounds of a variant; never by being enlarged."""
+
+    INSIDE = "inside"
+    COVER = "cover"
+    CONTAIN = "contain"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One image to be made: a variant in one of its formats.
+
+    format      "jpeg", "webp", "avif" or "png"
+    width       pixels, or None where only `height` bounds it; one of the two is a number, both but for INSIDE
+    quality     what it is made at where `max_bytes` allows, 1 to 100
+    max_bytes   None: no bound
+    background  red, green and blue under transparency that the format has not, and around CONTAIN
+    """
+
+    name: str
+    format: str
+    width: int | None
+    height: int | None
+    fit: Fit = Fit.INSIDE
+    quality: int = 85
+    max_bytes: int | None = None
+    strip: bool = True
+    background: tuple[int, int, int] = (255, 255, 255)
+    animated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A variant in one format, ready to be put.
+
+    quality  what it was encoded at; None where the format loses nothing (png)
+    encodes  how often it was encoded until it fitted
+    seconds  CPU that it took, with its share of what all variants of the image need (decoding)
+    """
+
+    name: str
+    format: str
+    body: bytes
+    width: int
+    height: int
+    quality: int | None
+    encodes: int
+    content_type: str
+    seconds: float
