@@ -3,9 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrator.core.config import Config, Destination, DirectorySource, ManifestSource, Section, SourceBase, Transfer
+from migrator.core.config import (
+    BucketSource,
+    Config,
+    Destination,
+    DirectorySource,
+    ManifestSource,
+    Section,
+    SourceBase,
+    TableSource,
+    Transfer,
+    Update,
+    Variant,
+)
 from migrator.core.keys import PATH_NAMES, STORED_NAMES
-from migrator.core.schema import LATER, LATER_SOURCES, choices, default_text, form_of
+from migrator.core.schema import LATER, choices, default_text, form_of
 from migrator.core.values import Form
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
@@ -44,7 +56,9 @@ format specs. An unknown name is an error that lists the known ones.
 |---|---|
 | `key` | {path_names}, the named groups of `match`; in a `json`, `jsonl` or `csv` manifest also the plain \
 fields of the object or row in which the location stood |
-| `metadata`, `tags` | the same and {stored_names} |
+| `metadata`, `tags` | the same, {stored_names}, and `{{variant.NAME.FORMAT.key}}` and `.url` of each variant \
+(`{{variant.NAME.key}}` where it has one format) |
+| `key` of a variant | the same without `{{variant...}}`, and `{{format}}` |
 
 A location's path is percent-decoded once; a query string is no part of it. `{{url}}` needs `public_url`.
 Where two have one name, a group of `match` comes before a part of the path, and that before a field.
@@ -53,7 +67,7 @@ Where two have one name, a group of `match` comes before a part of the path, and
 _LATER = """\
 ## Not available yet
 
-Refused by name, so that nothing is silently left undone: {sections}; sources of type {types}.
+Refused by name, so that nothing is silently left undone: {sections}.
 """
 
 
@@ -68,12 +82,13 @@ def reference() -> str:
             *_table("[[sources]]", SourceBase),
             *_table('[[sources]] with type = "directory"', DirectorySource, _own(DirectorySource)),
             *_table('[[sources]] with type = "manifest"', ManifestSource, _own(ManifestSource)),
+            *_table('[[sources]] with type = "bucket"', BucketSource, _own(BucketSource)),
+            *_table('[[sources]] with type = "table"', TableSource, _own(TableSource)),
+            *_table("[sources.update]", Update),
+            *_table("[[variants]]", Variant),
             *_table("[transfer]", Transfer),
             _TEMPLATES.format(path_names=_names(PATH_NAMES), stored_names=_names(STORED_NAMES)),
-            _LATER.format(
-                sections=", ".join(f"`{name}`" for name in LATER),
-                types=", ".join(f"`{name}`" for name in LATER_SOURCES),
-            ),
+            _LATER.format(sections=", ".join(f"`{name}`" for name in LATER)),
         ]
     )
 

@@ -17,6 +17,17 @@ _HEAD = """\
 # Credentials come from the usual AWS places (environment, profile, SSO, instance role), never from this file.
 """
 
+_VARIANTS = """\
+# Images made on the way, one such table for each; docs/reference/configuration.md has all keys.
+#
+#   [[variants]]
+#   name = "thumbnail"
+#   key = "thumbnails/{path}.{format}"
+#   width = 300
+#   height = 300
+#   formats = ["avif", "jpeg"]
+"""
+
 _EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "destination": {"bucket": "my-bucket"},
     "directory": {"type": "directory", "root": "data", "key": "{path}"},
@@ -50,6 +61,8 @@ def template(kind: str, name: str = "my-migration") -> str:
         "# One such table for each source.",
         "[[sources]]",
         *_keys(SOURCES[kind], _EXAMPLES[kind]),
+        "",
+        *_VARIANTS.splitlines(),
         "",
         "[transfer]",
         *_keys(Transfer, _EXAMPLES["transfer"]),

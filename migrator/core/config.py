@@ -239,7 +239,7 @@ class Variant(Section):
         "`height`. `contain`: the whole image on a `background` of exactly `width` by `height`.",
     )
     formats: ImageFormats = Field(default=("jpeg",), description="One image of each: `jpeg`, `webp`, `avif`, `png`.")
-    quality: Quality = Field(default=None, description="From 1 to 100; empty: 85, and 60 for `avif`. Not for `png`.")
+    quality: Quality = Field(default=None, description="Empty: 85, and 60 for `avif`. `png` has none.")
     max_bytes: OptionalSize = Field(
         default=None,
         description="Bytes at most: the best quality that fits, from `quality` down to 20, then smaller dimensions.",
