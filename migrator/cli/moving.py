@@ -121,14 +121,15 @@ def retry(
     if unknown:
         raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
     config = wiring.load_config(config_file, {})
-    number = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
+    items, records = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
     output = Output(as_json=as_json)
     if as_json:
-        output.emit({"planned": number})
-    elif number:
-        output.say([f"{words.count(number, 'item')} planned again; `{command('migrate', config_file)}` tries them"])
+        output.emit({"planned": items, "records": records})
+    elif items or records:
+        found = [words.count(items, "item")] * bool(items) + [words.count(records, "row")] * bool(records)
+        output.say([f"{' and '.join(found)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
-        output.say(["no failed items of that kind; nothing changed"])
+        output.say(["nothing of that kind has failed; nothing changed"])
     return 0
 
 

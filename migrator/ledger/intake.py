@@ -3,15 +3,39 @@
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import orjson
 
-from migrator.core.model import Fault, Item, Page, Problem, State
+from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
+from migrator.ledger.row_intake import RowIntake
 from migrator.ledger.rows import Moves, change_rows, plain
 from migrator.ledger.seal import Seal
 
 _COLUMNS = "source, location, key, size, fingerprint, fields, sealed, state"
+
+
+_OURS = (
+    "state IN ('stored', 'intended')"
+    " OR (attempts > 0 AND (state = 'planned' OR (state = 'failed' AND fault IN ('transient', 'throttled'))))"
+)
+"""Items that this ledger has put under their key, or may have. What failed as a conflict never was."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """An item that was there before; changes with its row, for the next in the page that is the same item."""
+
+    id: int
+    source: int
+    location: str
+    state: str
+    fault: str
+    size: int | None
+    fingerprint: str | None
+    fields: str | None
+    sealed: str | None
 
 
 class Intake:
@@ -28,71 +52,116 @@ class Intake:
 
     def enter(self, page: Page) -> int:
         """The number of new items; colliding ones count."""
-        new = self._items(page.items)
+        found = self._without_own(page.items)
+        rows = RowIntake(self._connection, self._source) if any(item.row for item in found) else None
+        if rows:
+            found = rows.without_written(found)
+        new, numbers = self._items(found)
+        if rows:
+            rows.enter(found, numbers, fresh=isinstance(numbers, range))
+            self._problems += rows.problems
         problems = enter_problems(self._connection, self._source, (*page.problems, *self._problems))
         self._moves.write(self._connection)
+        skipped = page.skipped + len(page.items) - len(found)
         self._connection.execute(
             "UPDATE scans SET cursor = ?, skipped = skipped + ?, problems = problems + ?, collisions = collisions + ?"
             " WHERE source = ?",
-            (page.cursor, page.skipped, problems, self._collisions, self._source),
+            (page.cursor, skipped, problems, self._collisions, self._source),
         )
         return new
 
-    def _items(self, items: Sequence[Item]) -> int:
+    def _without_own(self, items: Sequence[Item]) -> Sequence[Item]:
+        """`items` but for objects that this ledger has put where they were found."""
+        places = [item.here for item in items if item.here is not None]
+        if not places:
+            return items
+        rows = self._connection.execute(
+            "SELECT key, location FROM items WHERE key IN (SELECT value FROM json_each(?))"
+            f" AND collides IS NULL AND ({_OURS})",
+            (orjson.dumps(places).decode(),),
+        )
+        own = dict(rows.fetchall())
+        return [item for item in items if item.here is None or own.get(item.here, item.location) == item.location]
+
+    def _items(self, items: Sequence[Item]) -> tuple[int, Sequence[int]]:
+        """How many are new, and the ids of all: a range where every one is new and planned."""
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
+        in_place = [item for item in items if item.here == item.key]
+        if in_place:
+            # They stand there already: an item that comes from elsewhere to the same key collides with them.
+            new = self._insert(in_place, State.SKIPPED, Skip.IN_PLACE, last)
+            new += self._insert([item for item in items if item.here != item.key], State.PLANNED, "", last + new)
+        else:
+            new = self._insert(items, State.PLANNED, "", last)
+            if new == len(items):
+                return new, range(last + 1, last + 1 + new)
+        numbers = self._meet(items, last)
+        return new + self._collisions, numbers
+
+    def _insert(self, items: Sequence[Item], state: State, reason: str, last: int) -> int:
+        settled = f"'{reason}', {int(time.time())}" if reason else "NULL, NULL"
         new = change_rows(
             self._connection,
-            f"INSERT INTO items ({_COLUMNS}) VALUES ",
-            f"({self._source}, ?, ?, ?, ?, ?, ?, 'planned')",
+            f"INSERT INTO items ({_COLUMNS}, fault, settled_at) VALUES ",
+            f"({self._source}, ?, ?, ?, ?, ?, ?, '{state}', {settled})",
             " ON CONFLICT DO NOTHING",
             [(i.location, i.key, i.size, i.fingerprint, _fields(i), self._sealed(i)) for i in items],
         )
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM items WHERE id > ?", (last,)).fetchone()
-        self._moves.add(self._source, State.PLANNED, "", new, size)
-        if new < len(items):
-            self._meet_known(items, last)
-        return new + self._collisions
+        self._moves.add(self._source, state, reason, new, size)
+        return new
 
-    def _meet_known(self, items: Sequence[Item], last: int) -> None:
-        """Deals with the items whose key was there before."""
-        entered = {key for (key,) in self._connection.execute("SELECT key FROM items WHERE id > ?", (last,))}
+    def _meet(self, items: Sequence[Item], last: int) -> list[int]:
+        """The id of each item; deals with those whose key was there before."""
+        known = self._known(items)
+        entered = {key for key, item in known.items() if item.id > last}
+        numbers = []
         for item in items:
-            if item.key in entered:
+            first = known[item.key]
+            if item.key in entered and item.location == first.location:
                 entered.remove(item.key)  # the first of its key in this page is the one that went in
+                numbers.append(first.id)
             else:
-                self._meet(item)
+                numbers.append(self._meet_one(item, first))
+        return numbers
 
-    def _meet(self, item: Item) -> None:
-        known = self._connection.execute(
-            "SELECT id, source, location, state, coalesce(fault, ''), size, fingerprint, fields, sealed FROM items"
-            " WHERE key = ? AND collides IS NULL",
-            (item.key,),
-        ).fetchone()
-        number, source, location, state, fault, size, fingerprint, fields, sealed = known
-        if item.location != location:
-            self._collide(item, number, f"{location} has the same key and came first")
-            return
-        if item.signed and sealed:
-            signed, scan = self._seal.open(sealed)
+    def _known(self, items: Sequence[Item]) -> dict[str, _Known]:
+        rows = self._connection.execute(
+            "SELECT key, id, source, location, state, coalesce(fault, ''), size, fingerprint, fields, sealed FROM items"
+            " WHERE key IN (SELECT value FROM json_each(?)) AND collides IS NULL",
+            (orjson.dumps([item.key for item in items]).decode(),),
+        )
+        return {key: _Known(*values) for key, *values in rows.fetchall()}
+
+    def _meet_one(self, item: Item, first: _Known) -> int:
+        """The id that `item` has beside, or as, the `first` of its key."""
+        if item.location != first.location:
+            return self._collide(item, first.id, f"{first.location} has the same key and came first")
+        if item.signed and first.sealed:
+            signed, scan = self._seal.open(first.sealed)
             if signed != item.signed and scan == self._scan:
-                self._collide(item, number, f"a URL that differs only in the hidden part of {location} came first")
-                return
+                why = f"a URL that differs only in the hidden part of {first.location} came first"
+                return self._collide(item, first.id, why)
             # Signed again since the last scan, perhaps: the newest signature lives longest.
             if scan != self._scan:
-                self._update(number, sealed=self._sealed(item))
-        if state in (State.PLANNED, State.FAILED):
-            if (item.size, item.fingerprint, _fields(item)) != (size, fingerprint, fields):
-                self._update(number, size=item.size, fingerprint=item.fingerprint, fields=_fields(item))
-                self._moves.add(source, state, fault, 0, (item.size or 0) - (size or 0))
-        elif state == State.STORED and item.fingerprint != fingerprint and item.fingerprint and fingerprint:
+                first.sealed = self._sealed(item)
+                self._update(first.id, sealed=first.sealed)
+        if first.state in (State.PLANNED, State.FAILED):
+            fields = _fields(item)
+            if (item.size, item.fingerprint, fields) != (first.size, first.fingerprint, first.fields):
+                self._update(first.id, size=item.size, fingerprint=item.fingerprint, fields=fields)
+                self._moves.add(first.source, first.state, first.fault, 0, (item.size or 0) - (first.size or 0))
+                first.size, first.fingerprint, first.fields = item.size, item.fingerprint, fields
+        elif first.state == State.STORED and _differ(item.fingerprint, first.fingerprint):
             message = f"it was stored as {item.key} and has changed since; what was stored is what it was then"
             self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
+        return first.id
 
     def _update(self, item: int, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
         self._connection.execute(f"UPDATE items SET {columns} WHERE id = ?", (*values.values(), item))
 
-    def _collide(self, item: Item, first: int, why: str) -> None:
+    def _collide(self, item: Item, first: int, why: str) -> int:
         message = f"{item.location} is not moved to {item.key}: {why}"
         new = self._connection.execute(
             f"INSERT INTO items ({_COLUMNS}, fault, message, collides)"
@@ -101,9 +170,17 @@ class Intake:
         ).rowcount
         self._moves.add(self._source, State.FAILED, Fault.CONFLICT, new, (item.size or 0) * new)
         self._collisions += new
+        (number,) = self._connection.execute(
+            "SELECT id FROM items WHERE key = ? AND location = ? AND collides IS NOT NULL", (item.key, item.location)
+        ).fetchone()
+        return int(number)
 
     def _sealed(self, item: Item) -> str | None:
         return self._seal.close(item.signed, self._scan) if item.signed else None
+
+
+def _differ(now: str | None, before: str | None) -> bool:
+    return bool(now and before) and now != before
 
 
 def _fields(item: Item) -> str | None:

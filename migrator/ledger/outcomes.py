@@ -51,7 +51,7 @@ def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, S
                 task.id,
                 attempts,
                 outcome.size,
-                outcome.sha256.hex(),
+                outcome.sha256.hex() if outcome.sha256 else None,
                 plain(outcome.content_type),
                 outcome.etag,
                 outcome.version_id,

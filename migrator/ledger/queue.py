@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
 from migrator.core.model import Failed, Fault, OpenUpload, Outcome, Settlement, State, Task
+from migrator.ledger import records
 from migrator.ledger.journal import source_numbers
 from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
@@ -15,14 +16,25 @@ from migrator.ledger.seal import Seal
 _TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, attempts"
 
 
+class Retried(NamedTuple):
+    """How many items and records a retry put back in their queues."""
+
+    items: int
+    records: int
+
+
 class Queue:
-    """Hands items out and takes outcomes back. `run` 0 stands for work outside any run."""
+    """Hands items out and takes outcomes back. `run` 0 stands for work outside any run.
+
+    Without `has_records` no settlement looks for records.
+    """
 
     def __init__(self, ledger_id: str, seal: Seal) -> None:
         self._ledger_id = ledger_id
         self._seal = seal
         self.run = 0
         self.surveyed = False
+        self.has_records = False
 
     def claim(self, connection: sqlite3.Connection, limit: int, sources: dict[int, str]) -> list[Task]:
         """Planned items of `sources` (number -> name), now intended."""
@@ -82,6 +94,8 @@ class Queue:
             self.release(connection, [task for task, _ in fatal], [task.id for task, unsure in fatal if unsure])
         sources = {name: number for number, name in source_numbers(connection).items()}
         write_outcomes(connection, [s for s in settlements if not _is_fatal(s.outcome)], sources)
+        if self.has_records:
+            records.follow_items(connection, [s.task.id for s in settlements if not isinstance(s.outcome, Failed)])
 
     def release(self, connection: sqlite3.Connection, tasks: Sequence[Task], unsure: Sequence[int] = ()) -> None:
         """Planned again. What may be stored already (`unsure`, or found so before) stays intended, for `leftovers`."""
@@ -101,8 +115,8 @@ class Queue:
         moves.write(connection)
 
 
-def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: dict[int, str]) -> int:
-    """Failed items back to planned, except collisions: a second try would not give them a key of their own."""
+def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: dict[int, str]) -> Retried:
+    """Failed items back to planned, except collisions (another try gives them no other key); then failed records."""
     chosen = f"state = 'failed' AND source IN ({_numbers(sources)}) AND collides IS NULL"
     if faults is not None:
         chosen += " AND fault IN (SELECT value FROM json_each(?))"
@@ -115,9 +129,10 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
         moves.add(source, State.FAILED, fault, -items, -size)
         moves.add(source, State.PLANNED, "", items, size)
     moves.write(connection)
-    return connection.execute(
+    planned = connection.execute(
         f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values
     ).rowcount
+    return Retried(planned, records.retry(connection, faults, sources))
 
 
 def disown(connection: sqlite3.Connection) -> None:

@@ -101,9 +101,48 @@ _FIRST_TABLES = (
       FROM tallies JOIN sources ON sources.id = tallies.source WHERE items <> 0 ORDER BY 1, 2, 3""",
 )
 
+_RECORDS = (
+    """CREATE TABLE records (
+      id INTEGER PRIMARY KEY,
+      item INTEGER NOT NULL REFERENCES items (id),
+      source INTEGER NOT NULL REFERENCES sources (id),
+      primary_key TEXT NOT NULL, -- JSON array
+      seen TEXT NOT NULL,        -- JSON: the columns that location and key are made of, as the scan read them
+      fields TEXT,               -- JSON
+      state TEXT NOT NULL,
+      fault TEXT,
+      message TEXT,
+      before_image TEXT,         -- JSON: the columns that are updated, as they were before
+      after_image TEXT,          -- JSON: what is written to them
+      attempts INTEGER NOT NULL DEFAULT 0,
+      run INTEGER,               -- the run that updated it last
+      settled_at INTEGER         -- seconds since 1970
+    )""",
+    "CREATE UNIQUE INDEX records_row ON records (source, primary_key)",
+    "CREATE INDEX records_item ON records (item)",
+    # As with items: spelled with OR, and only what somebody looks for.
+    """CREATE INDEX records_queue ON records (state, source, fault)
+      WHERE state = 'ready' OR state = 'intended' OR state = 'failed'""",
+    """CREATE TABLE record_tallies (
+      source INTEGER NOT NULL REFERENCES sources (id),
+      state TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      records INTEGER NOT NULL,
+      PRIMARY KEY (source, state, reason)
+    ) WITHOUT ROWID""",
+    """CREATE VIEW failed_records AS
+      SELECT records.id, sources.name AS source, primary_key, records.fault, records.message, records.attempts,
+        key, location, seen
+      FROM records JOIN sources ON sources.id = records.source JOIN items ON items.id = records.item
+      WHERE records.state = 'failed'""",
+    """CREATE VIEW record_progress AS
+      SELECT sources.name AS source, state, reason, records
+      FROM record_tallies JOIN sources ON sources.id = record_tallies.source WHERE records <> 0 ORDER BY 1, 2, 3""",
+)
+
 FIRST = "0001-first-tables"
 
-MIGRATIONS = {FIRST: _FIRST_TABLES}
+MIGRATIONS = {FIRST: _FIRST_TABLES, "0002-records": _RECORDS}
 """Name of each step and its statements, in order. A released step never changes: add another."""
 
 

@@ -11,11 +11,22 @@ from types import TracebackType
 from typing import TypeVar
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Capabilities, OpenUpload, Page, Settlement, Tally, Task
-from migrator.ledger import intake, journal
+from migrator.core.model import (
+    Capabilities,
+    OpenUpload,
+    Page,
+    RecordOutcome,
+    RecordTally,
+    RecordTask,
+    RowChange,
+    Settlement,
+    Tally,
+    Task,
+)
+from migrator.ledger import intake, journal, records
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
-from migrator.ledger.queue import Queue, disown, retry
+from migrator.ledger.queue import Queue, Retried, disown, retry
 from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
 from migrator.ledger.writer import Writer
@@ -36,6 +47,7 @@ class SqliteLedger:
         self._lock = lock
         self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
         self._queue = Queue(self.id, self._seal)
+        self._queue.has_records = records.any_records(connection)
         self._writer = Writer(connection, path)
 
     @classmethod
@@ -80,6 +92,8 @@ class SqliteLedger:
         new = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal).enter(page)
         if first_seal and self._seal.used:
             journal.set_meta(connection, "sealed", "1")
+        if any(item.row for item in page.items):
+            self._queue.has_records = True
         return new
 
     async def cursor(self, source: str) -> tuple[str | None, bool]:
@@ -110,9 +124,25 @@ class SqliteLedger:
         """See the port. Those with `again` set stay intended and come again from `leftovers`."""
         await self._writer.run(lambda c: self._queue.release(c, tasks))
 
-    async def retry(self, faults: Sequence[str] | None = None, sources: Sequence[str] | None = None) -> int:
-        """Failed items (of these faults and sources) back to planned: how many. Collisions stay failed."""
+    async def retry(self, faults: Sequence[str] | None = None, sources: Sequence[str] | None = None) -> Retried:
+        """Failed items and records (of these faults and sources) back in their queues. Collisions stay failed."""
         return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources)))
+
+    async def record_tallies(self) -> list[RecordTally]:
+        """See the port."""
+        return await self._writer.run(records.tallies)
+
+    async def ready_records(self, limit: int, sources: Sequence[str] | None = None) -> list[RecordTask]:
+        """See the port."""
+        return await self._writer.run(lambda c: records.ready(c, limit, _chosen(c, sources)))
+
+    async def intend_records(self, changes: Sequence[RowChange]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: records.intend(c, changes, self._queue.run))
+
+    async def settle_records(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: records.settle(c, outcomes, self._queue.run))
 
     async def survey(self, pages: AsyncIterator[list[str]]) -> None:
         """See the port. Holds as long as this object: the next process lists again."""

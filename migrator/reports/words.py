@@ -17,6 +17,7 @@ MEANING: dict[str, str] = {
     Fault.FATAL: "nothing could be moved any more",
     Skip.IDENTICAL: "the same bytes already stood there",
     Skip.EXISTS: "other bytes stood there and were left",
+    Skip.IN_PLACE: "they stand where they belong",
 }
 """What each fault and each reason of a skip means, in half a line."""
 

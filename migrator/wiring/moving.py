@@ -17,6 +17,7 @@ from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.scan import scan
 from migrator.engine.stopping import Stop
 from migrator.engine.worker import Worker
+from migrator.ledger.queue import Retried
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.wiring.adapters import (
@@ -185,11 +186,11 @@ async def _plan(config: Config, names: Sequence[str], observer: Observer, tempor
     return PlanResult(summary, config.ledger_path, temporary, error)
 
 
-def retry(config: Config, faults: Sequence[str], names: Sequence[str]) -> int:
-    """Puts failed items back to planned and returns how many."""
+def retry(config: Config, faults: Sequence[str], names: Sequence[str]) -> Retried:
+    """Puts failed items and records back in their queues and returns how many."""
     chosen = [source.name for source in selected(config, names)] if names else None
 
-    async def run() -> int:
+    async def run() -> Retried:
         async with open_ledger(config) as ledger:
             return await ledger.retry(list(faults) or None, chosen)
 

@@ -203,7 +203,7 @@ def test_retry_puts_failed_items_back(project: Project, site: Serve) -> None:
     base = site(pages)
     project.lots([f"{base}/a.jpg", f"{base}/late.jpg"])
     project.run("migrate")
-    assert "no failed items" in project.run("retry", "--fault", "transient").out
+    assert "nothing changed" in project.run("retry", "--fault", "transient").out
     assert "1 item planned again; `migrator migrate` tries them" in project.run("retry", "--fault", "gone").out
     pages["/late.jpg"] = b"late"
     assert project.run("migrate").status == 0
@@ -213,7 +213,7 @@ def test_retry_puts_failed_items_back(project: Project, site: Serve) -> None:
 def test_retry_for_machines_and_of_an_unknown_fault(project: Project) -> None:
     project.files(a="1")
     project.run("migrate")
-    assert json.loads(project.run("retry", "--json").out) == {"planned": 0}
+    assert json.loads(project.run("retry", "--json").out) == {"planned": 0, "records": 0}
     ended = project.run("retry", "--fault", "bad-luck")
     assert (ended.status, "faults are gone, forbidden" in ended.err) == (2, True)
 

@@ -8,7 +8,17 @@ from typing import Any
 
 from migrator.core.config import Config
 from migrator.core.errors import Gone, ObjectError
-from migrator.core.model import Capabilities, Description, Digest, OpenUpload, Page, Settlement, Task
+from migrator.core.model import (
+    Capabilities,
+    Description,
+    Digest,
+    OpenUpload,
+    Page,
+    RecordOutcome,
+    RecordTask,
+    Settlement,
+    Task,
+)
 from migrator.core.ports import Body, EventKind
 
 HONOURS_ALL = Capabilities(
@@ -141,6 +151,7 @@ class Recorder:
     events: list[tuple[EventKind, str]] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
+    records: list[tuple[RecordTask, RecordOutcome]] = field(default_factory=list)
 
     def page(self, source: str, page: Page, new: int) -> None: ...
 
@@ -152,6 +163,9 @@ class Recorder:
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         self.settlements.extend(settlements)
+
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        self.records.extend(outcomes)
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         self.events.append((kind, message))

@@ -5,7 +5,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from migrator.core.model import Failed, Page, Settlement, Skipped, State, Stored, Tally, Task
+from migrator.core.model import (
+    Failed,
+    Page,
+    RecordOutcome,
+    RecordTask,
+    Settlement,
+    Skipped,
+    State,
+    Stored,
+    Tally,
+    Task,
+)
 
 WINDOW = 15.0
 """Seconds over which the current speed is measured."""
@@ -31,6 +42,9 @@ class Counts:
     """Bytes of large objects that stand in their open uploads, by item."""
     skipped: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
+    recorded: int = 0
+    """Rows that hold their new values."""
+    failed_records: dict[str, int] = field(default_factory=dict)
     problems: int = 0
     left_out: int = 0
     retries: int = 0
@@ -109,6 +123,14 @@ class Counts:
             elif isinstance(outcome, Failed):
                 self.failed[outcome.fault] = self.failed.get(outcome.fault, 0) + 1
         self.samples.append((self.now(), len(settlements), moved_bytes, known_bytes))
+
+    def record(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        """A batch of rows."""
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failed):
+                self.failed_records[outcome.fault] = self.failed_records.get(outcome.fault, 0) + 1
+            else:
+                self.recorded += 1
 
     @property
     def done(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator.cli.observers.lines import shown
 from migrator.cli.observers.several import Silent
-from migrator.core.model import Failed, Page, Settlement, Skipped
+from migrator.core.model import Failed, Page, RecordOutcome, RecordTask, Settlement, Skipped
 from migrator.core.ports import EventKind
 
 LEVELS = {
@@ -73,6 +73,11 @@ class LogObserver(Silent):
         if lines:
             self._write(lines)
 
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        lines = [self._record(*each) for each in outcomes if self._every_item or isinstance(each[1], Failed)]
+        if lines:
+            self._write(lines)
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         self.say(LEVELS.get(kind, "info"), kind, message=message, **details)
 
@@ -93,6 +98,17 @@ class LogObserver(Silent):
         if isinstance(outcome, Skipped):
             return self._line("info", "skipped", details | {"reason": outcome.reason})
         return self._line("info", "stored", details | {"size": outcome.size})
+
+    def _record(self, task: RecordTask, outcome: RecordOutcome) -> str:
+        details: dict[str, object] = {
+            "source": task.source,
+            "primary_key": task.row.primary_key,
+            "key": task.values["key"],
+        }
+        if isinstance(outcome, Failed):
+            details |= {"fault": outcome.fault, "message": outcome.message}
+            return self._line("error", "record_failed", details)
+        return self._line("info", "recorded", details)
 
     def _line(self, level: str, event: str, details: Mapping[str, object]) -> str:
         moment = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from migrator.cli.observers.counts import Counts
 from migrator.cli.observers.several import Silent
-from migrator.core.model import Failed, Page, Settlement
+from migrator.core.model import Failed, Page, RecordOutcome, RecordTask, Settlement
 from migrator.core.ports import EventKind
 from migrator.core.secrets import mask_text
 from migrator.reports import words
@@ -20,9 +20,10 @@ EVENTS = {
     "problem": "something that could not become an item: `source`, `place`, `position`, `fault`, `message`",
     "scanned": "`source` has been seen to its end",
     "started": "transfers begin: `concurrency`",
-    "progress": "at most one a second: `stored`, `bytes`, `skipped`, `failed`, `total`, `retries`, `concurrency`, "
-    "`items_per_second`, `bytes_per_second`, `eta` (seconds, null while unknown)",
+    "progress": "at most one a second: `stored`, `bytes`, `skipped`, `failed`, `recorded`, `failed_records`, `total`, "
+    "`retries`, `concurrency`, `items_per_second`, `bytes_per_second`, `eta` (seconds, null while unknown)",
     "failed": "an item failed: `source`, `key`, `location` (secrets masked), `fault`, `message`, `attempts`",
+    "record_failed": "a row was not updated: `source`, `primary_key` (a JSON array), `key`, `fault`, `message`",
     "note": "anything else: `kind` (retry, slower, faster, paused, resumed, stopping, note), `message` and its details",
     "summary": "the last line: what `migrator status --json` prints; of a run also `run`, `seconds`, `moved_items`, "
     "`moved_bytes`, `run_requests`, `exit_status` and `stopped` (why, in words); of a plan `dry_run` and `estimate`",
@@ -96,6 +97,12 @@ class Telling(Silent):
                 outcome = settlement.outcome
                 self._write(mask_text(f"failed ({outcome.fault}) {settlement.task.location}: {outcome.message}"))
 
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        for task, outcome in outcomes:
+            if isinstance(outcome, Failed):
+                row = f"{task.source} row {task.row.primary_key}"
+                self._write(mask_text(f"not updated ({outcome.fault}) {row}: {outcome.message}"))
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         if kind is EventKind.RETRY:
             self._write(mask_text(f"retry: {message}"))
@@ -145,6 +152,22 @@ class JsonLines(Silent):
                     message=outcome.message,
                     attempts=settlement.attempts,
                 )
+        self._progress()
+
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        for task, outcome in outcomes:
+            if isinstance(outcome, Failed):
+                self.say(
+                    "record_failed",
+                    source=task.source,
+                    primary_key=task.row.primary_key,
+                    key=task.values["key"],
+                    fault=outcome.fault,
+                    message=outcome.message,
+                )
+        self._progress()
+
+    def _progress(self) -> None:
         now = self._counts.now()
         if now - self._last >= self._interval:
             self._last = now
@@ -170,6 +193,8 @@ def progress(counts: Counts) -> dict[str, object]:
         "bytes": counts.stored_bytes,
         "skipped": counts.skipped.copy(),
         "failed": counts.failed.copy(),
+        "recorded": counts.recorded,
+        "failed_records": counts.failed_records.copy(),
         "total": counts.total,
         "retries": counts.retries,
         "concurrency": counts.limit,
@@ -192,6 +217,8 @@ def figures(counts: Counts) -> str:
     ]
     if (eta := counts.eta()) is not None:
         pieces.append(f"about {words.duration(eta)} left")
+    if counts.recorded:
+        pieces.append(f"{words.count(counts.recorded, 'row')} updated")
     return ", ".join(pieces + troubles(counts))
 
 
@@ -203,6 +230,8 @@ def troubles(counts: Counts) -> list[str]:
         found.append(f"skipped {words.count(sum(skipped.values()))} ({words.reasons(skipped)})")
     if failed:
         found.append(f"failed {words.count(sum(failed.values()))} ({words.reasons(failed)})")
+    if rows := counts.failed_records.copy():
+        found.append(f"{words.count(sum(rows.values()), 'row')} not updated ({words.reasons(rows)})")
     if counts.problems:
         found.append(words.count(counts.problems, "problem"))
     if counts.retries:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from migrator.cli.observers.counts import Counts
-from migrator.core.model import Page, Settlement, Task
+from migrator.core.model import Page, RecordOutcome, RecordTask, Settlement, Task
 from migrator.core.ports import EventKind, Observer
 
 
@@ -24,6 +24,9 @@ class Silent:
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         """A batch of outcomes."""
+
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        """A batch of rows."""
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         """Anything else."""
@@ -58,6 +61,10 @@ class Several:
         for observer in self._observers:
             observer.settled(settlements)
 
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        for observer in self._observers:
+            observer.recorded(outcomes)
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         for observer in self._observers:
             observer.event(kind, message, **details)
@@ -87,6 +94,9 @@ class Counting(Silent):
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         self._counts.settled(settlements)
+
+    def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
+        self._counts.record(outcomes)
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         if kind is EventKind.RETRY:
