@@ -7,14 +7,15 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from migrator.clients.chain import Chain, certificate_file, find_chain
 from migrator.clients.signing import Credentials, Signer
-from migrator.core.config import Destination, Transfer
+from migrator.core.config import Transfer
 from migrator.core.errors import Fatal
 from migrator.core.model import Side
+from migrator.core.places import Place, endpoint_name, same_place
 
 if TYPE_CHECKING:
     from migrator.clients.calls import Calls
@@ -129,23 +130,50 @@ class Access:
             await self._calls.close()
 
 
-async def connect(destination: Destination, transfer: Transfer, bucket: str) -> Access:
+class Connection(Protocol):
+    """What the configuration says of the way to a bucket: a `Destination` says it, and a `Place`."""
+
+    @property
+    def endpoint_url(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def profile(self) -> str: ...
+
+
+async def connect(connection: Connection, transfer: Transfer, bucket: str) -> Access:
     """Finds credentials and endpoint. Raises PreflightError where there are none, with what to do about it."""
-    chain, verify = await find_chain(destination.profile)
-    identity = Identity(chain, destination.region)
+    chain, verify = await find_chain(connection.profile)
+    identity = Identity(chain, connection.region)
 
     async def open_calls() -> "Calls":
         from migrator.clients.calls import Calls
 
-        return await Calls.open(destination, transfer, verify, identity)
+        return await Calls.open(connection, transfer, verify, identity)
 
     access = Access(bucket, identity, verify, open_calls)
-    if destination.endpoint_url:
-        access.locate(destination.endpoint_url, own=True)
+    if connection.endpoint_url:
+        access.locate(connection.endpoint_url, own=True)
     else:
         url = (await access.calls()).url  # from the environment, the profile, or AWS's own of this region
         access.locate(url, own=not _is_aws(url))
     return access
+
+
+async def is_same_bucket(one: Place, other: Place, transfer: Transfer) -> bool:
+    """Whether the two are one bucket of one server, however either is spelled."""
+    known = same_place(one, other)
+    return known if known is not None else await _server(one, transfer) == await _server(other, transfer)
+
+
+async def _server(place: Place, transfer: Transfer) -> str:
+    access = await connect(place, transfer, place.bucket)
+    try:
+        return endpoint_name(access.endpoint.base + access.endpoint.path)
+    finally:
+        await access.close()
 
 
 def untrusted(operation: str, what: str) -> Fatal:

@@ -13,10 +13,10 @@ import botocore.exceptions
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from migrator.clients.aws import Access, Endpoint, Identity, untrusted
+from migrator.clients.aws import Access, Connection, Endpoint, Identity, untrusted
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256
-from migrator.core.config import Destination, Transfer
+from migrator.core.config import Transfer
 from migrator.core.errors import Invalid, ObjectError, Transient
 from migrator.core.model import Side
 from migrator.core.secrets import mask_text
@@ -35,17 +35,15 @@ class Calls:
         self._closing = closing
 
     @classmethod
-    async def open(
-        cls, destination: Destination, transfer: Transfer, verify: bool | str, identity: Identity
-    ) -> "Calls":
+    async def open(cls, connection: Connection, transfer: Transfer, verify: bool | str, identity: Identity) -> "Calls":
         """Loads the models of S3 (0.1 s) and connects nowhere yet."""
         closing = AsyncExitStack()
-        session = AioSession(profile=destination.profile or None)
+        session = AioSession(profile=connection.profile or None)
         client = await closing.enter_async_context(
             session.create_client(
                 "s3",
-                region_name=destination.region,
-                endpoint_url=destination.endpoint_url or None,
+                region_name=connection.region,
+                endpoint_url=connection.endpoint_url or None,
                 verify=verify,
                 config=AioConfig(
                     # Signed in `_signing` below: one signer, one clock and one set of credentials for both clients.

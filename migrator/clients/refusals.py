@@ -10,13 +10,14 @@ from migrator.core.secrets import mask_text
 
 _LONGEST_MESSAGE = 200
 
-READING = frozenset({"HEAD", "GET", "LIST", "LIST PARTS", "LIST UPLOADS", "VERSIONING"})
+READING = frozenset({"HEAD", "GET", "GET TAGS", "LIST", "LIST PARTS", "LIST UPLOADS", "VERSIONING"})
 """Operations that change nothing: their failure is never ambiguous."""
 
 _PERMISSIONS = {
     "PUT": "s3:PutObject",
     "HEAD": "s3:GetObject on it and s3:ListBucket on the bucket (without ListBucket an absent key answers 403 too)",
-    "GET": "s3:GetObject",
+    "GET": "s3:GetObject (and s3:ListBucket on the bucket: without it an absent key answers 403 too)",
+    "GET TAGS": "s3:GetObjectTagging",
     "DELETE": "s3:DeleteObject",
     "LIST": "s3:ListBucket",
     "COPY": "s3:GetObject, s3:GetObjectTagging, s3:PutObject and s3:PutObjectTagging",
@@ -104,6 +105,7 @@ class Refusal:
     message: str = ""
     retry_after: float | None = None
     bucket_region: str = ""
+    side: Side = Side.DESTINATION
 
     def __str__(self) -> str:
         what = f"{self.operation} {shown(self.key or self.bucket)}: {self.status}" + (
@@ -125,62 +127,68 @@ def error_of(refusal: Refusal, region: str) -> ObjectError:
     if code in _REGION or status in (301, 302, 307, 308) or (elsewhere and status in (400, 403)):
         return _wrong_region(refusal, region)
     if code in SKEWED:
-        return Fatal(
-            str(refusal), side=Side.DESTINATION, hint="this machine's clock is wrong: set it (ntp) and run again"
-        )
+        return Fatal(str(refusal), side=refusal.side, hint="this machine's clock is wrong: set it (ntp) and run again")
     if code in _FATAL:
-        return Fatal(str(refusal), side=Side.DESTINATION, hint=_FATAL[code])
+        return Fatal(str(refusal), side=refusal.side, hint=_fatal_hint(refusal))
     if status == 429 or code in _THROTTLED or (status == 503 and code != "ServiceUnavailable") or refusal.retry_after:
-        return Throttled(str(refusal), side=Side.DESTINATION, hint=_SLOWER, retry_after=refusal.retry_after)
+        return Throttled(str(refusal), side=refusal.side, hint=_SLOWER, retry_after=refusal.retry_after)
     if code in DAMAGED:
-        return Transient(str(refusal), side=Side.DESTINATION, hint="damaged on the way and refused; " + _AGAIN)
+        return Transient(str(refusal), side=refusal.side, hint="damaged on the way and refused; " + _AGAIN)
     if status >= 500:
         return _server_error(refusal)
     return _refused_object(refusal)
 
 
+def _fatal_hint(refusal: Refusal) -> str:
+    hint = _FATAL[refusal.code]
+    if refusal.side is Side.SOURCE and "destination.bucket" in hint:
+        return "correct the bucket of the source; its endpoint_url is the destination's unless it names one"
+    return hint
+
+
 def _wrong_region(refusal: Refusal, region: str) -> ObjectError:
     there = refusal.bucket_region
+    where = "the region of the source" if refusal.side is Side.SOURCE else "destination.region"
     if there and there != region:
         return Fatal(
             f"bucket {refusal.bucket} is in region {there}, not in {region} ({refusal.status} {refusal.code})".replace(
                 " )", ")"
             ),
-            side=Side.DESTINATION,
-            hint=f'set destination.region = "{there}"',
+            side=refusal.side,
+            hint=f'set {where} = "{there}"',
         )
     return Fatal(
         f"{refusal}; the server sends requests for bucket {refusal.bucket} elsewhere",
-        side=Side.DESTINATION,
-        hint=f'correct destination.region (now "{region}") or destination.endpoint_url',
+        side=refusal.side,
+        hint=f'correct {where} (now "{region}") or the endpoint_url beside it',
     )
 
 
 def _server_error(refusal: Refusal) -> ObjectError:
     if refusal.status == 507:
-        return Fatal(str(refusal), side=Side.DESTINATION, hint="the server has no room left: free some and run again")
+        return Fatal(str(refusal), side=refusal.side, hint="the server has no room left: free some and run again")
     if refusal.status == 501:
-        return Invalid(str(refusal), side=Side.DESTINATION, hint="the destination does not offer this")
+        return Invalid(str(refusal), side=refusal.side, hint="the destination does not offer this")
     ambiguous = refusal.operation not in READING
-    return Transient(str(refusal), side=Side.DESTINATION, hint=_AGAIN, ambiguous=ambiguous)
+    return Transient(str(refusal), side=refusal.side, hint=_AGAIN, ambiguous=ambiguous)
 
 
 def _refused_object(refusal: Refusal) -> ObjectError:
     code, status, text = refusal.code, refusal.status, str(refusal)
     if code == "InvalidObjectState":
-        return Archived(text, side=Side.DESTINATION, hint="restore it from its archive class first")
+        return Archived(text, side=refusal.side, hint="restore it from its archive class, then `migrator retry`")
     if status in (404, 410):
-        return Gone(text, side=Side.DESTINATION)
+        return Gone(text, side=refusal.side)
     if status in (401, 403):
         need = _PERMISSIONS.get(refusal.operation, "more rights")
-        return Forbidden(text, side=Side.DESTINATION, hint=f"the credentials need {need}")
+        return Forbidden(text, side=refusal.side, hint=f"the credentials need {need}")
     if status == 412:
-        return Conflict(text, side=Side.DESTINATION, hint="something else stands there now")
+        return Conflict(text, side=refusal.side, hint="something else stands there now")
     if status == 409:
-        return Transient(text, side=Side.DESTINATION, hint="another request for this key is under way; " + _AGAIN)
+        return Transient(text, side=refusal.side, hint="another request for this key is under way; " + _AGAIN)
     if status == 408:
-        return Transient(text, side=Side.DESTINATION, hint=_AGAIN)
-    return Invalid(text, side=Side.DESTINATION, hint="correct destination.tags" if code == "InvalidTag" else "")
+        return Transient(text, side=refusal.side, hint=_AGAIN)
+    return Invalid(text, side=refusal.side, hint="correct destination.tags" if code == "InvalidTag" else "")
 
 
 def read_element(body: bytes, name: str) -> str:

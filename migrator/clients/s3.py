@@ -1,7 +1,6 @@
 """One signed S3 request: the hot path. One call is one attempt; what a request means is told elsewhere."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,19 +13,28 @@ from migrator.core.errors import ObjectError, Transient
 from migrator.core.model import Side
 
 if TYPE_CHECKING:
-    import aiohttp
+    from migrator.clients.incoming import Incoming, Lines
 
 COPY_PATIENCE = 10
 """A copy moves up to 5 GiB before its answer comes: it may take this many times as long as other requests."""
 
-_LONGEST_REFUSAL = 256 * 1024
-"""Bytes read of an error document that comes in place of an object's content."""
-
 
 class S3Client:
-    """Signed requests to one bucket over kept connections."""
+    """Signed requests to one bucket over kept connections; `always` are headers of every one.
 
-    def __init__(self, access: Access, transfer: Transfer) -> None:
+    `side` is the end of a transfer at which the bucket stands: errors name it.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        transfer: Transfer,
+        *,
+        side: Side = Side.DESTINATION,
+        always: Mapping[str, str] | None = None,
+    ) -> None:
+        self.side = side
+        self._always = dict(always or {})
         self.requests = access.requests
         self._access = access
         self._identity = access.identity
@@ -38,13 +46,13 @@ class S3Client:
         parts = urlsplit(self._base)
         port = parts.port or (443 if access.tls else 80)
         self._wire = Wire(Way(parts.hostname or "", port, access.tls, access.proxy), transfer.connect_timeout)
-        self._streams: aiohttp.ClientSession | None = None
+        self._lines: Lines | None = None
 
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
         self._wire.close()
-        if self._streams:
-            await self._streams.close()
+        if self._lines:
+            await self._lines.close()
 
     async def send(
         self,
@@ -71,43 +79,27 @@ class S3Client:
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The bytes of an object, in pieces."""
-        import aiohttp  # few runs read an object back: the others need not load it
-        from yarl import URL
+        incoming = await self.open(key, {})
+        try:
+            while piece := await incoming.read(PIECE):
+                yield piece
+        finally:
+            incoming.close()
 
-        session = self._stream_session()
+    async def open(self, key: str, headers: dict[str, str]) -> "Incoming":
+        """GET of an object too large to be held: its headers, then its bytes. `headers` as for `send`."""
+        from migrator.clients.incoming import Lines, Refused  # few runs need it: the others need not load aiohttp
+
+        if self._lines is None:
+            self._lines = Lines(self._access.proxy, self._access.tls, self._timeout, self._connect_timeout)
         for last in (False, True):
-            target, signed = await self._sign("GET", "GET", key, {}, "", EMPTY_SHA256)
-            url = URL(self._base + target, encoded=True)
+            target, signed = await self._sign("GET", "GET", key, headers, "", EMPTY_SHA256)
             try:
-                async with asyncio.timeout(self._timeout) as deadline:
-                    async with session.get(url, headers=signed, allow_redirects=False) as response:
-                        while response.status == 200 and (piece := await response.content.read(PIECE)):
-                            deadline.reschedule(None)  # the caller may take its time
-                            yield piece
-                            deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
-                        if response.status == 200:
-                            return
-                        headers = {name.lower(): value for name, value in response.headers.items()}
-                        answer = Answer(response.status, headers, await response.content.read(_LONGEST_REFUSAL))
-            except (aiohttp.ClientError, OSError) as error:
-                what = f"the connection broke ({getattr(error, 'strerror', None) or type(error).__name__})"
-                raise _lost(what, "GET", key, ambiguous=False) from None
-            if last or not self._clock_is_wrong(answer):
-                raise self.error("GET", key, answer)
-
-    def _stream_session(self) -> "aiohttp.ClientSession":
-        import aiohttp
-
-        if self._streams is None:
-            self._streams = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._access.tls if self._access.tls else True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-                proxy=self._access.proxy,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            )
-        return self._streams
+                return await self._lines.get(self._base + target, signed, f"GET {shown(key)}", self.side)
+            except Refused as refused:
+                if last or not self._clock_is_wrong(refused.answer):
+                    raise self.error("GET", key, refused.answer) from None
+        raise AssertionError
 
     async def _attempt(
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, body: bytes, payload: str
@@ -121,13 +113,18 @@ class S3Client:
         except WireError as error:
             kind = "no connection" if isinstance(error, NoConnection) else "the connection broke"
             ambiguous = operation not in READING and error.handed_over
-            raise _lost(f"{kind} ({error})", operation, key or self._access.bucket, ambiguous=ambiguous) from None
+            raise Transient(
+                f"{operation} {shown(key or self._access.bucket)}: {kind} ({error})",
+                side=self.side,
+                hint="tried again by itself",
+                ambiguous=ambiguous,
+            ) from None
 
     async def _sign(
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, payload: str
     ) -> tuple[str, dict[str, str]]:
         path = f"{self._path}/{quote_key(key)}" if key else self._path or "/"
-        signed = {"host": self._host, **headers}
+        signed = {"host": self._host, **self._always, **headers}
         identity = self._identity
         identity.signer.sign(await identity.credentials(), identity.now(), method, path, query, signed, payload)
         self.requests[operation] = self.requests.get(operation, 0) + 1
@@ -152,11 +149,6 @@ class S3Client:
             message=message,
             retry_after=retry_after(answer.headers.get("retry-after")),
             bucket_region=answer.headers.get("x-amz-bucket-region", "") or region,
+            side=self.side,
         )
         return error_of(refusal, self._identity.region)
-
-
-def _lost(what: str, operation: str, key: str, *, ambiguous: bool) -> ObjectError:
-    return Transient(
-        f"{operation} {shown(key)}: {what}", side=Side.DESTINATION, hint="tried again by itself", ambiguous=ambiguous
-    )
