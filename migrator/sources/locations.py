@@ -1,17 +1,19 @@
-"""From a text in a manifest to an item: which locations are allowed, how they are written, and their keys."""
+"""From a text in a manifest or row to an item: which locations are allowed, how they are written, and their keys."""
 
 import os
 import posixpath
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from migrator.core.addresses import literal_address, refused_address
-from migrator.core.config import ManifestSource
+from migrator.core.config import ManifestSource, TableSource
 from migrator.core.files import file_location, file_path
-from migrator.core.keys import PATH_NAMES, KeyMaker, NoMatch, compile_template, location_path
+from migrator.core.keys import MAX_KEY_BYTES, PATH_NAMES, KeyMaker, NoMatch, compile_template, location_path
 from migrator.core.model import Fault, Item
+from migrator.core.places import s3_location, s3_parts
 from migrator.core.secrets import mask_url
 from migrator.sources.globs import Selection
 
@@ -23,6 +25,8 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
 _USER = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(?:%25[a-z0-9._~-]+)?\]")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+"""Wider than what S3 allows today: old buckets, and those of other servers, have such names."""
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PATH_SAFE = "/%!$&'()*+,;=:@~"
 _QUERY_SAFE = _PATH_SAFE + "?"
@@ -45,19 +49,35 @@ class _Place:
     host: str
     path: str
     signed: str | None = None
+    bucket: str = ""
+
+
+class Found(NamedTuple):
+    """A location with its key; `carried` are values that later templates want, `bucket` that of an s3 location."""
+
+    location: str
+    key: str
+    carried: dict[str, str] | None
+    signed: str | None
+    bucket: str
 
 
 class Locator:
-    """Makes the items of one `manifest` source."""
+    """Makes the items of one `manifest` or `table` source; s3 locations are for tables only."""
 
-    def __init__(self, config: ManifestSource, *, prefix: str, carry: Collection[str]) -> None:
+    def __init__(self, config: ManifestSource | TableSource, *, prefix: str, carry: Collection[str]) -> None:
         self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
         self._selection = (
             None if not config.include and not config.exclude else Selection(config.include, config.exclude)
         )
         self._skips_others = config.on_no_match == "skip"
         self._allow_private = config.allow_private
-        self._base_url = config.base_url
+        if isinstance(config, ManifestSource):
+            self._kind, self._base_url = "manifest", config.base_url
+            self._advice = "set base_url (for a URL) or root (for a local file)"
+        else:
+            self._kind, self._base_url = "table", ""
+            self._advice = "set root (for a local file), or write the scheme and host into the location's template"
         self._root = os.path.realpath(config.root) if config.root is not None else None
         self._hosts: dict[str, Refused | None] = {}
         groups = re.compile(config.match).groupindex if config.match else {}
@@ -66,7 +86,12 @@ class Locator:
         """Names of the manifest's own values that a template uses."""
 
     def item(self, text: str, fields: Mapping[str, str | None] | None) -> Item | None:
-        """The item at the location `text`; None when the source's rules leave it out.
+        """The item at the location `text`; None when the source's rules leave it out. Raises as `found` does."""
+        found = self.found(text, fields)
+        return None if found is None else Item(found[0], found[1], None, None, found[2], found[3])
+
+    def found(self, text: str, fields: Mapping[str, str | None] | None) -> Found | None:
+        """The location `text` and its key; None when the source's rules leave it out.
 
         Raises Refused, or the ValueError of a template that has no key for it.
         """
@@ -74,23 +99,26 @@ class Locator:
         if plain:
             host, path = plain.groups()
             self._check_host(host)
-            location, signed = text, None
+            location, signed, bucket = text, None, ""
             if path[:1] == "/":
                 path = path.lstrip("/")
         else:
             place = self._place(text)
             location, host, path, signed = place.location, place.host, place.path, place.signed
+            bucket = place.bucket
         if self._selection and not self._selection.takes(path):
             return None
         try:
-            key, carried = self._keys.make(path, host=host, fields=fields)
+            key, carried = self._keys.make(path, host=host, bucket=bucket, fields=fields)
         except NoMatch:
             if self._skips_others:
                 return None
             raise
-        return Item(location, key, None, None, carried, signed)
+        return Found(location, key, carried, signed, bucket)
 
     def _place(self, text: str) -> _Place:
+        if self._kind == "table" and text.startswith("s3://"):
+            return _object(text)
         text = text.strip(" \t\r\n")
         if not text:
             raise Refused("the location is empty")
@@ -104,17 +132,19 @@ class Locator:
         if self._root is not None:
             return self._local(text)
         if text.startswith("//"):
-            raise Refused(f"{mask_url(text)} names no scheme: set base_url to complete it")
-        raise Refused(f"{mask_url(text)} is relative: set base_url (for a URL) or root (for a local file)")
+            raise Refused(f"{mask_url(text)} names no scheme: {self._advice}")
+        raise Refused(f"{mask_url(text)} is relative: {self._advice}")
 
     def _with_scheme(self, text: str, scheme: str) -> _Place:
         if scheme in ("http", "https"):
             return self._url(_quoted(text))
-        if scheme == "s3":
-            raise Refused("s3:// locations are not available yet in a manifest")
         if scheme == "file" and self._root is not None:
             return self._local(_local_path(text))
-        raise Refused(f"the scheme {scheme}: is not allowed in a manifest, only http and https")
+        raise self._refused_scheme(scheme)
+
+    def _refused_scheme(self, scheme: str) -> Refused:
+        allowed = "http and https" if self._kind == "manifest" else "http, https and s3"
+        return Refused(f"the scheme {scheme}: is not allowed in a {self._kind}, only {allowed}")
 
     def _url(self, url: str) -> _Place:
         try:
@@ -124,7 +154,7 @@ class Locator:
         except ValueError:
             raise Refused("the URL's host or port cannot be read") from None
         if parts.scheme not in ("http", "https"):
-            raise Refused(f"the scheme {parts.scheme}: is not allowed in a manifest, only http and https")
+            raise self._refused_scheme(parts.scheme)
         if not hostname:
             raise Refused("the URL names no host")
         user, at, written = parts.netloc.rpartition("@")
@@ -165,6 +195,27 @@ class Locator:
         return Refused(
             f"{host} is a {reason} address: refused, unless the source says allow_private = true", Fault.FORBIDDEN
         )
+
+
+def _object(location: str) -> _Place:
+    """An object of a bucket. Its key stands in the location byte for byte: spaces, `?`, `#` and `%` are its own."""
+    bucket, key = s3_parts(location)
+    if not _BUCKET.fullmatch(bucket):
+        raise Refused(f"{bucket!r} is no name of a bucket")
+    problem = _flaw_of_key(key)
+    if problem:
+        raise Refused(f"{location!r} {problem}")
+    return _Place(s3_location(bucket, key), "", key, None, bucket)
+
+
+def _flaw_of_key(key: str) -> str:
+    if not key:
+        return "names a bucket and no object in it"
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "is not valid UTF-8"
+    return f"has a key of {size} bytes; S3 allows {MAX_KEY_BYTES}" if size > MAX_KEY_BYTES else ""
 
 
 def _ascii_host(written: str, hostname: str) -> str:
