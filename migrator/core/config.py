@@ -334,10 +334,11 @@ class Config(Section):
 
     @property
     def carry(self) -> tuple[str, ...]:
-        """Names of item values that metadata and tags want: a scan keeps them with each item (`KeyMaker(carry=)`)."""
-        texts = (*self.destination.metadata.values(), *self.destination.tags.values())
+        """Names of item values that metadata, tags and keys of variants want: a scan keeps them (`KeyMaker(carry=)`)."""
+        keys = (variant.key for variant in self.variants)
+        texts = (*self.destination.metadata.values(), *self.destination.tags.values(), *keys)
         names = dict.fromkeys(name for text in texts for name in compile_template(text).names)
-        return tuple(name for name in names if name not in STORED_NAMES)
+        return tuple(name for name in names if name not in (*STORED_NAMES, "format"))
 
     @property
     def digest(self) -> str:

@@ -8,7 +8,7 @@ from migrator.core.config import Config, SourceBase
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import Template, TemplateError, compile_template
-from migrator.core.model import PUT_ID, RESERVED_PREFIX, SHA256, Side, Task, Upload
+from migrator.core.model import PUT_ID, RESERVED_PREFIX, SHA256, Expected, Side, Task, Upload
 from migrator.core.ports import Body
 
 _MARKS = frozenset({PUT_ID, SHA256})
@@ -77,17 +77,48 @@ class Rules:
         if carried:
             metadata |= {name: value for name, value in carried.metadata.items() if name not in _MARKS}
             tags |= carried.tags or {}
-        if self.metadata or self.tags:
-            values = self._values(task, kind, size, sha256)
-            try:
-                # Header names know no case: what is configured takes the place of what the source spelled otherwise.
-                metadata |= {name.lower(): template.fill(values) for name, template in self.metadata.items()}
-                tags |= {name: template.fill(values) for name, template in self.tags.items()}
-            except TemplateError as error:
-                raise Invalid(f"metadata of {task.key}: {error}", side=Side.SOURCE) from None
+        self._configure(task, kind, size, sha256, metadata, tags)
         return Upload(task.key, size, sha256, kind, metadata, tags or None, carried.headers if carried else None)
 
-    def _values(self, task: Task, kind: str, size: int | None, sha256: bytes | None) -> dict[str, str | None]:
+    def variant_upload(self, own: Task, kind: str, size: int, sha256: bytes) -> Upload:
+        """What will stand under the key of a variant, for which `own` is the task. It carries nothing of its source."""
+        metadata, tags = {PUT_ID: own.put_id}, dict[str, str]()
+        self._configure(own, kind, size, sha256, metadata, tags)
+        return Upload(own.key, size, sha256, kind, metadata, tags or None)
+
+    def _configure(
+        self,
+        task: Task,
+        kind: str,
+        size: int | None,
+        sha256: bytes | None,
+        metadata: dict[str, str],
+        tags: dict[str, str],
+    ) -> None:
+        """Adds the configured metadata and tags. Raises Invalid when a template lacks a value."""
+        if not self.metadata and not self.tags:
+            return
+        values = self.values(task, kind, size, sha256)
+        try:
+            # Header names know no case: what is configured takes the place of what the source spelled otherwise.
+            metadata |= {name.lower(): template.fill(values) for name, template in self.metadata.items()}
+            tags |= {name: template.fill(values) for name, template in self.tags.items()}
+        except TemplateError as error:
+            raise Invalid(f"metadata of {task.key}: {error}", side=Side.SOURCE) from None
+
+    def metadata_of(self, expected: Expected) -> dict[str, str]:
+        """The configured metadata that a stored object has to carry, as far as the ledger can still tell."""
+        if not self.metadata or not expected.put_id or expected.variant:
+            return {}
+        values = self.values(expected.task, expected.content_type or "", expected.size, expected.sha256)
+        found = {}
+        for name, template in self.metadata.items():
+            if all(values.get(wanted) is not None for wanted in template.names):
+                found[name.lower()] = template.fill(values)
+        return found
+
+    def values(self, task: Task, kind: str, size: int | None, sha256: bytes | None) -> dict[str, str | None]:
+        """What templates may use of an object that is about to be stored."""
         values: dict[str, str | None] = dict(task.fields or {})
         return values | {
             "key": task.key,

@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
+from typing import TypeGuard
 
-from migrator.core.errors import Forbidden, ObjectError, Transient
+from migrator.core.content import content_type
+from migrator.core.errors import Forbidden, Invalid, ObjectError, Transient
 from migrator.core.model import (
     MIB,
     SMALL,
@@ -12,6 +15,8 @@ from migrator.core.model import (
     Guards,
     Outcome,
     Side,
+    Skip,
+    Skipped,
     Standing,
     Stored,
     Taken,
@@ -23,6 +28,7 @@ from migrator.engine.conflict import Replace
 from migrator.engine.guard import failed
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
+from migrator.engine.variants import Original, Variants
 
 HASH_INLINE = MIB
 """Bytes up to which hashing in the event loop (0.6 ms) costs less than handing it to a thread."""
@@ -31,9 +37,10 @@ HASH_INLINE = MIB
 class Transfer:
     """Moves one object: read, check, hash, put; and decides what a lost answer or a taken key means."""
 
-    def __init__(self, means: Means, multipart: Multipart) -> None:
+    def __init__(self, means: Means, multipart: Multipart, variants: Variants) -> None:
         self._means = means
         self._multipart = multipart
+        self._variants = variants
 
     async def __call__(self, task: Task) -> Outcome:
         """One attempt. Raises only Fatal (and LedgerError): everything else is an outcome."""
@@ -53,7 +60,7 @@ class Transfer:
             if body.size is not None:
                 self._means.rules.check_size(task, body.size)
             if body.size is not None and body.size > SMALL:
-                return await self._multipart.move(task, body, b"")
+                return await self._move_large(task, body, b"")
             held = await self._means.memory.take(SMALL if body.size is None else body.size)
             try:
                 data = await body.read(SMALL + 1 if body.size is None else body.size)
@@ -65,7 +72,7 @@ class Transfer:
             finally:
                 self._means.memory.give(held)
             # Parts take their memory one by one; holding on to this piece meanwhile could starve them all.
-            return await self._multipart.move(task, body, data)
+            return await self._move_large(task, body, data)
 
     async def _look(self, task: Task) -> Standing | None:
         """HEAD. Where ListBucket is missing an absent key looks forbidden: then the conditional put will tell."""
@@ -83,6 +90,79 @@ class Transfer:
         self._means.rules.check_content(task, data[:4096], len(data))
         sha256 = await _sha256(data)
         upload = self._means.rules.upload(task, body, data[:4096], len(data), sha256)
+        if not self._variants.wanted(task.source):
+            return await self._place(task, upload, data, standing)
+        return await self._move_image(task, upload, data, standing)
+
+    async def _move_image(self, task: Task, upload: Upload, data: bytes, standing: Standing | None) -> Outcome:
+        """An object with variants: they are rendered while it is on its way, and stored when it has arrived."""
+        original = Original(len(data), upload.sha256, upload.content_type)
+        if not self._variants.keeps_original(task.source):
+            return await self._only_variants(task, data, original)
+        rendering = asyncio.create_task(self._variants.render(task, data, original))
+        try:
+            outcome = await self._place(task, upload, data, standing)
+            if not _arrived(outcome):
+                return outcome
+            return replace(outcome, variants=await self._variants.store(await rendering))
+        finally:
+            rendering.cancel()
+
+    async def _only_variants(self, task: Task, data: bytes, original: Original) -> Outcome:
+        drawn = await self._variants.render(task, data, original)
+        if not drawn:
+            raise Invalid(f"{task.location} is no image, and keep_original = false stores the variants only")
+        variants = await self._variants.store(drawn)
+        kept = Stored(original.size, original.sha256, original.content_type, "", None)
+        return replace(kept, variants=variants, original=False)
+
+    async def _move_large(self, task: Task, body: Body, prefix: bytes) -> Outcome:
+        """A large object passes in parts; an image is read once more, whole, for its variants."""
+        if not self._variants.wanted(task.source):
+            return await self._multipart.move(task, body, prefix)
+        kind = content_type(task.key, body.content_type, prefix[:4096])
+        outcome: Stored | Skipped | None = None
+        if self._variants.keeps_original(task.source):
+            placed = await self._multipart.move(task, body, prefix)
+            if not _arrived(placed) or not kind.startswith("image/"):
+                return placed
+            outcome = placed
+        try:
+            data = await self._read_whole(task, body.size or (outcome.size if outcome else None))
+        except ObjectError as error:
+            if outcome is None:
+                raise
+            return replace(outcome, variants=self._variants.unmade(task, error.fault, str(error)))
+        try:
+            original = Original(len(data), outcome.sha256 if outcome else await _sha256(data), kind)
+            if outcome is None:
+                return await self._only_variants(task, data, original)
+            drawn = await self._variants.render(task, data, original)
+            return replace(outcome, variants=await self._variants.store(drawn))
+        finally:
+            self._means.memory.give(len(data))
+
+    async def _read_whole(self, task: Task, size: int | None) -> bytes:
+        """All bytes of a large image, held in memory until they are given back."""
+        if size is None or size > self._means.memory.limit:
+            raise Invalid(
+                f"{task.location} has {size or 'an unknown number of'} bytes, more than may be held to render it",
+                hint="raise transfer.memory",
+            )
+        held = await self._means.memory.take(size)
+        try:
+            async with self._means.reader.open(task) as body:
+                data = await body.read(size)
+                await body.check()
+        except BaseException:
+            self._means.memory.give(held)
+            raise
+        if len(data) < held:
+            self._means.memory.give(held - len(data))
+        return data
+
+    async def _place(self, task: Task, upload: Upload, data: bytes, standing: Standing | None) -> Outcome:
+        """Puts a small object, unless what stands under its key decides otherwise."""
         if standing is None:
             outcome = await self._put(upload, data)
             if outcome is not None:
@@ -111,6 +191,13 @@ class Transfer:
         if isinstance(answer, Taken):
             return None
         return Stored.of(upload, answer, replace.replaced if replace else None)
+
+
+def _arrived(outcome: Outcome) -> TypeGuard[Stored | Skipped]:
+    """Whether the object stands under its key now, by whomever."""
+    return isinstance(outcome, Stored) or (
+        isinstance(outcome, Skipped) and outcome.reason in (Skip.IDENTICAL, Skip.IN_PLACE)
+    )
 
 
 async def _sha256(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, ObjectError
 from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
-from migrator.core.ports import Clock, Observer, Reader, Store, Uploads
+from migrator.core.ports import Clock, Observer, Reader, Renderer, Store, Uploads
 from migrator.engine.conflict import Verdicts
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.means import Means
@@ -14,6 +14,7 @@ from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
 from migrator.engine.stopping import Stopped
 from migrator.engine.transfer import Transfer
+from migrator.engine.variants import Variants
 
 DIAGNOSE_EVERY = 30.0
 """Seconds between two canaries that ask whether anything may still be written."""
@@ -33,6 +34,7 @@ class Worker:
         capabilities: Capabilities,
         observer: Observer,
         clock: Clock,
+        renderer: Renderer | None = None,
     ) -> None:
         settings = config.transfer
         means = Means(
@@ -52,7 +54,8 @@ class Worker:
         self._retry = RetryPolicy(settings.retries, clock, observer)
         self.gate = Gate(settings.concurrency, clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
-        self._transfer = Transfer(means, self._multipart)
+        self.variants = Variants(config, means, renderer, self._retry, self.gate)
+        self._transfer = Transfer(means, self._multipart, self.variants)
         self._diagnosed = -DIAGNOSE_EVERY
 
     async def work(self, task: Task) -> Settlement:
