@@ -1,5 +1,6 @@
 """The `migrator` command: all commands put together, and the one place where the process gets its exit status."""
 
+import gc
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -94,4 +95,7 @@ for name, command in (preparing.commands | moving.commands | looking.commands | 
 
 def run() -> None:
     """Parses the command line, runs one command and ends the process."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # all of it ends now: looking through it for cycles would take as long as a hundred objects
