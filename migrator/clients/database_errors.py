@@ -12,6 +12,11 @@ from migrator.core.errors import Fatal, Invalid, ObjectError, Transient
 from migrator.core.model import Side
 from migrator.core.secrets import MASK, mask_text
 
+
+class Deadlock(Transient):
+    """The database gave this transaction up for the sake of another one: the same again may pass at once."""
+
+
 _LONGEST = 300
 """Characters of a driver's text that are shown."""
 
@@ -37,7 +42,7 @@ def _codes(text: str) -> frozenset[int]:
 
 
 _MYSQL_PASSES = _codes(
-    "1040 1053 1152 1158 1159 1160 1161 1203 1205 1213 1226 1317 1927 1969 2002 2003 2006 2013 2055 3024 4031"
+    "1020 1040 1053 1152 1158 1159 1160 1161 1203 1205 1213 1226 1317 1927 1969 2002 2003 2006 2013 2055 3024 4031"
 )
 """https://mariadb.com/docs/server/reference/error-codes/mariadb-error-code-reference"""
 _MYSQL_STOPS = _codes(
@@ -104,14 +109,23 @@ def translated(error: BaseException, dialect: str, secrets: Secrets) -> ObjectEr
             kind = _mysql_kind(cause)
         case _:
             kind = _sqlite_kind(cause)
-    return _passing(said, secrets) if kind is Transient else _refused(kind, said, secrets)
+    if kind is Transient:
+        return _passing(said, secrets, Deadlock if _given_up(cause) else Transient)
+    return _refused(kind, said, secrets)
 
 
-def _passing(said: str, secrets: Secrets) -> Transient:
+def _given_up(cause: BaseException) -> bool:
+    """Deadlocks and serialization failures. 1213 is ER_LOCK_DEADLOCK, 1020 MariaDB's of snapshot isolation."""
+    if cause.args and cause.args[0] in (1213, 1020):
+        return True
+    return str(getattr(cause, "sqlstate", None) or "").startswith("40")
+
+
+def _passing(said: str, secrets: Secrets, kind: type[Transient] = Transient) -> Transient:
     hint = "see that it runs and answers; the same command again goes on"
     if "statement timeout" in said or "timed out" in said:
         hint = "see that it answers within transfer.timeout, or raise that; the same command again goes on"
-    return Transient(f"the database {secrets.shown} does not answer now: {said}", side=Side.DATABASE, hint=hint)
+    return kind(f"the database {secrets.shown} does not answer now: {said}", side=Side.DATABASE, hint=hint)
 
 
 def _refused(kind: type[ObjectError], said: str, secrets: Secrets) -> ObjectError:

@@ -1,0 +1,1 @@
+"""Rows of the user's database, updated when their objects have arrived."""
