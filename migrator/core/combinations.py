@@ -27,6 +27,9 @@ _BUCKET_KEYS = (
 _NEEDED = {"url": "public_url", "destination.bucket": "bucket"}
 """Names in templates that have a value only beside another key of the destination."""
 
+DATABASES = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+"""The first words of database URLs."""
+
 _PROBES = ("a", "b/c", "d/e.f", "g/h/i.tar.gz")
 """Paths of every shape, to see where a key template would put them."""
 
@@ -43,6 +46,9 @@ def impossible(config: Config) -> Iterator[Complaint]:
         yield from _template_names(at, source)
         if isinstance(source, ManifestSource):
             yield from _fields(at, source)
+        if isinstance(source, TableSource):
+            yield from _database(at, source)
+            yield from _update(at, source, config.destination)
     yield from _later_names(config)
     for number, variant in enumerate(config.variants):
         yield from _bounds(("variants", number), variant)
@@ -171,13 +177,44 @@ def _fields(at: KeyPath, source: ManifestSource) -> Iterator[Complaint]:
         yield Complaint((*at, "fields"), f"missing; expected {allowed}{other}", reads)
 
 
+def _database(at: KeyPath, source: TableSource) -> Iterator[Complaint]:
+    url: KeyPath = (*at, "database_url")
+    variable: KeyPath = (*at, "database_url_env")
+    if source.database_url and source.database_url_env:
+        yield Complaint(variable, "found beside database_url; expected one of the two", (url,))
+    elif not source.database_url and not source.database_url_env:
+        text = 'missing; expected the name of an environment variable that holds the URL, such as "DATABASE_URL"'
+        yield Complaint(variable, text, (url,))
+    if source.database_url and source.database_url.partition(":")[0].partition("+")[0].lower() not in DATABASES:
+        known = ", ".join(f"{name}://" for name in DATABASES)
+        yield Complaint(url, f"begins as no database URL that is known here; expected one of {known}")
+
+
+def _update(at: KeyPath, source: TableSource, destination: Destination) -> Iterator[Complaint]:
+    if source.update is None:
+        return
+    if not source.primary_key:
+        text = 'missing; update needs it to find the row again, such as ["id"]'
+        yield Complaint((*at, "primary_key"), text, ((*at, "update"),))
+    for column, template in source.update.set.items():
+        path: KeyPath = (*at, "update", "set", column)
+        if column in source.primary_key:
+            yield Complaint(path, "found a column of primary_key, by which the row is found; leave it as it is")
+        for name, needed in _NEEDED.items():
+            if name in compile_template(template).names and not getattr(destination, needed):
+                text = f"found {{{name}}}, which has no value without destination.{needed}"
+                yield Complaint(path, text, (("destination", needed),))
+
+
 def _known_names(source: SourceConfig) -> tuple[str, ...]:
     return (*PATH_NAMES, *re.compile(source.match).groupindex)
 
 
 def _open(source: SourceConfig) -> bool:
     """Whether items bring names of their own, which nobody knows before they are read."""
-    return isinstance(source, ManifestSource) and source.format_of(source.files) != "txt"
+    return isinstance(source, TableSource) or (
+        isinstance(source, ManifestSource) and source.format_of(source.files) != "txt"
+    )
 
 
 def _strangers(names: Collection[str], known: Collection[str]) -> str:

@@ -1,16 +1,22 @@
 """Config -> adapters: the only file that names concrete classes."""
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from migrator.core.config import Config, DirectorySource, ManifestSource, SourceConfig
+from migrator.core.config import Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
+from migrator.core.places import place_of_destination, place_of_item, same_place
 from migrator.core.ports import Reader, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.stores.readers import SchemeReader
+
+if TYPE_CHECKING:
+    from migrator.clients.database import Database
+    from migrator.sources.table import TableScan
 
 
 def view(config: Config) -> LedgerView:
@@ -30,6 +36,30 @@ def make_source(source: SourceConfig, config: Config) -> Source:
             from migrator.sources.manifest import ManifestScan
 
             return ManifestScan(source, prefix=prefix, carry=carry)
+        case TableSource():
+            return _table_scan(source, config)
+
+
+def _table_scan(source: TableSource, config: Config) -> "TableScan":
+    from migrator.sources.table import TableScan
+
+    here = place_of_destination(config.destination)
+
+    @functools.cache
+    def stands_here(bucket: str) -> bool:
+        return same_place(place_of_item(config, source.name, bucket), here) is True
+
+    database = open_database(source, config)
+    carry = config.carry
+    return TableScan(source, database, prefix=config.destination.prefix, carry=carry, stands_here=stands_here)
+
+
+def open_database(source: TableSource, config: Config) -> "Database":
+    """The database of `source`; connects when it is used. Raises PreflightError where URL or driver cannot be had."""
+    from migrator.clients.database import Database, url_of  # SQLAlchemy takes its time: only tables wait for it
+
+    transfer = config.transfer
+    return Database(url_of(source), timeout=transfer.timeout, connect_timeout=transfer.connect_timeout)
 
 
 def make_reader(config: Config) -> Reader:
@@ -47,11 +77,11 @@ def make_reader(config: Config) -> Reader:
         if source.root is not None
     }
     readers["file"] = LocalReader(roots)
-    manifests = [source for source in config.sources if isinstance(source, ManifestSource)]
-    if manifests:
+    listed = [source for source in config.sources if isinstance(source, ManifestSource | TableSource)]
+    if listed:
         from migrator.stores.http import HttpReader  # aiohttp takes its time: who moves files need not wait for it
 
-        http = HttpReader(config.transfer, [source.name for source in manifests if source.allow_private])
+        http = HttpReader(config.transfer, [source.name for source in listed if source.allow_private])
         readers |= {"http": http, "https": http}
     return SchemeReader(readers)
 
