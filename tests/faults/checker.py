@@ -87,7 +87,8 @@ def bucket_differences(bucket: Bucket, expected: Mapping[str, bytes]) -> list[st
 def _version_differences(s3: Any, name: str) -> list[str]:
     versions: Counter[str] = Counter()
     markers = []
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=name, EncodingType="url"):
+    # boto asks for encoded keys by itself, and decodes them only then: its markers would be wrong otherwise.
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
         versions.update(version["Key"] for version in page.get("Versions", []))
         markers += [marker["Key"] for marker in page.get("DeleteMarkers", [])]
     twice = [f"stored {count} times: {key!r}" for key, count in sorted(versions.items()) if count > 1]

@@ -16,6 +16,9 @@ from tests.faults.proxy import Proxy
 
 CALLS = "write,pwrite64,fsync,fdatasync,sendto,sendmsg"
 
+ANSWERS = f"{CALLS},poll,recvfrom"
+"""Also before an answer is read: what was asked has been done, and nobody here knows it yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kill:
@@ -68,19 +71,21 @@ def draw_kill(draw: random.Random, requests: int) -> Kill:
     return Kill(call=call) if draw.random() < 0.5 and not strace_missing() else moment
 
 
-def run_killed(migration: Migration, proxy: Proxy, draw: random.Random, kills: int, requests: int) -> int:
+def run_killed(
+    migration: Migration, proxy: Proxy, draw: random.Random, kills: int, requests: int, calls: str = CALLS
+) -> int:
     """Runs and kills until a run finishes; after `kills` kills it is left in peace. Returns the number of kills."""
     for number in count():
         moment = draw_kill(draw, requests) if number < kills else None
-        if _run_once(migration, proxy, moment) == 0:
+        if _run_once(migration, proxy, moment, calls) == 0:
             return number
     raise AssertionError("unreachable")
 
 
-def _run_once(migration: Migration, proxy: Proxy, moment: Kill | None) -> int:
+def _run_once(migration: Migration, proxy: Proxy, moment: Kill | None, calls: str) -> int:
     """The status of one run; -9 when it was killed."""
     if moment is None or moment.call:
-        finished = migration.run(before=_strace(CALLS, moment.call) if moment else ())
+        finished = migration.run(before=_strace(calls, moment.call) if moment else ())
         assert finished.status in (0, -9), finished.words
         return finished.status
     before = len(proxy.seen)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from tests.faults.checker import Bucket
 from tests.faults.two_buckets_database import Database
@@ -184,9 +185,7 @@ def put_photo(s3: Any, bucket: str, key: str, photo: Photo) -> None:
 
 
 def _query(tags: Mapping[str, str]) -> str:
-    from urllib.parse import urlencode
-
-    return urlencode(tags)
+    return urlencode(tags, quote_via=quote)  # Ceph takes a plus for a plus
 
 
 def remove_bucket(bucket: Bucket) -> None:
