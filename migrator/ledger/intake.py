@@ -49,12 +49,15 @@ class Intake:
         self._moves = Moves()
         self._problems: list[Problem] = []
         self._collisions = 0
+        self._stand_there = False
+        self.met_rows = False
 
     def enter(self, page: Page) -> int:
         """The number of new items; colliding ones count."""
         found = self._without_own(page.items)
         rows = RowIntake(self._connection, self._source) if any(item.row for item in found) else None
         if rows:
+            self.met_rows = True
             found = rows.without_written(found)
         new, numbers = self._items(found)
         if rows:
@@ -75,6 +78,7 @@ class Intake:
         places = [item.here for item in items if item.here is not None]
         if not places:
             return items
+        self._stand_there = True
         rows = self._connection.execute(
             "SELECT key, location FROM items WHERE key IN (SELECT value FROM json_each(?))"
             f" AND collides IS NULL AND ({_OURS})",
@@ -86,7 +90,7 @@ class Intake:
     def _items(self, items: Sequence[Item]) -> tuple[int, Sequence[int]]:
         """How many are new, and the ids of all: a range where every one is new and planned."""
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
-        in_place = [item for item in items if item.here == item.key]
+        in_place = [item for item in items if item.here == item.key] if self._stand_there else []
         if in_place:
             # They stand there already: an item that comes from elsewhere to the same key collides with them.
             new = self._insert(in_place, State.SKIPPED, Skip.IN_PLACE, last)

@@ -43,8 +43,9 @@ def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, S
         connection,
         "UPDATE items SET state = 'stored', fault = NULL, message = NULL, attempts = items.attempts + v.column2,"
         " stored_size = v.column3, sha256 = v.column4, content_type = v.column5, etag = v.column6,"
-        f" version_id = v.column7, adopted = v.column8, replaced = v.column9, settled_at = {now} FROM (VALUES ",
-        "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f" version_id = v.column7, adopted = v.column8, replaced = v.column9, without_original = v.column10,"
+        f" settled_at = {now} FROM (VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ") AS v WHERE items.id = v.column1 AND items.state = 'intended'",
         [
             (
@@ -57,6 +58,7 @@ def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, S
                 outcome.version_id,
                 1 if outcome.adopted else None,
                 outcome.replaced,
+                None if outcome.original else 1,
             )
             for task, outcome, attempts in stored
         ],

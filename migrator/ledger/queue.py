@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
-from migrator.core.model import Failed, Fault, OpenUpload, Outcome, Settlement, State, Task
-from migrator.ledger import records
+from migrator.core.model import Failed, Fault, Lacking, OpenUpload, Outcome, Settlement, State, Task, VariantOutcome
+from migrator.ledger import records, variants
 from migrator.ledger.journal import source_numbers
 from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
@@ -17,10 +17,11 @@ _TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed
 
 
 class Retried(NamedTuple):
-    """How many items and records a retry put back in their queues."""
+    """How many items, records and variants a retry put back in their queues."""
 
     items: int
     records: int
+    variants: int = 0
 
 
 class Queue:
@@ -94,8 +95,19 @@ class Queue:
             self.release(connection, [task for task, _ in fatal], [task.id for task, unsure in fatal if unsure])
         sources = {name: number for number, name in source_numbers(connection).items()}
         write_outcomes(connection, [s for s in settlements if not _is_fatal(s.outcome)], sources)
+        made = [(s.task.id, s.outcome.variants) for s in settlements if not isinstance(s.outcome, Failed)]
+        variants.write(connection, [(item, outcomes) for item, outcomes in made if outcomes], self.run)
         if self.has_records:
             records.follow_items(connection, [s.task.id for s in settlements if not isinstance(s.outcome, Failed)])
+
+    def settle_variants(
+        self, connection: sqlite3.Connection, settled: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]
+    ) -> None:
+        """Variants of items that were settled before; rows that waited for them become ready."""
+        variants.write(connection, [(job.task.id, outcomes) for job, outcomes in settled if outcomes], self.run)
+        variants.write_skipped(connection, [(job.task.id, job.wanted) for job, made in settled if not made], self.run)
+        if self.has_records:
+            records.follow_items(connection, [job.task.id for job, _ in settled])
 
     def release(self, connection: sqlite3.Connection, tasks: Sequence[Task], unsure: Sequence[int] = ()) -> None:
         """Planned again. What may be stored already (`unsure`, or found so before) stays intended, for `leftovers`."""

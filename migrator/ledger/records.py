@@ -21,7 +21,13 @@ from migrator.core.model import (
 from migrator.core.secrets import mask_text
 from migrator.ledger.rows import change_rows, plain
 
-_ARRIVED = f"(items.state = 'stored' OR (items.state = 'skipped' AND items.fault <> '{Skip.EXISTS}'))"
+_ARRIVED = (
+    f"((items.state = 'stored' OR (items.state = 'skipped' AND items.fault <> '{Skip.EXISTS}'))"
+    " AND NOT EXISTS (SELECT 1 FROM needed_variants AS needed WHERE needed.source = records.source"
+    " AND NOT EXISTS (SELECT 1 FROM variants WHERE variants.item = records.item AND variants.name = needed.name"
+    " AND variants.format = needed.format AND variants.state = 'stored')))"
+)
+"""The object stands, and so does every variant that the row refers to."""
 _LEFT = f"(items.state = 'skipped' AND items.fault = '{Skip.EXISTS}')"
 _LEFT_MESSAGE = 'other bytes stand under the key and were left there (on_conflict = "skip"), so the row was not updated'
 

@@ -140,9 +140,102 @@ _RECORDS = (
       FROM record_tallies JOIN sources ON sources.id = record_tallies.source WHERE records <> 0 ORDER BY 1, 2, 3""",
 )
 
+_VARIANTS = (
+    """CREATE TABLE variants (
+      id INTEGER PRIMARY KEY,
+      item INTEGER NOT NULL REFERENCES items (id),
+      name TEXT NOT NULL,
+      format TEXT NOT NULL,
+      key TEXT NOT NULL,
+      state TEXT NOT NULL,     -- planned | stored | failed | skipped (its item is no image)
+      fault TEXT,
+      message TEXT,
+      size INTEGER,
+      sha256 TEXT,             -- hex
+      etag TEXT,
+      version_id TEXT,
+      content_type TEXT,
+      width INTEGER,
+      height INTEGER,
+      quality INTEGER,
+      encodes INTEGER,
+      seconds REAL,            -- CPU
+      adopted INTEGER,
+      replaced TEXT,           -- version:<id> or backup:<key>
+      run INTEGER,
+      settled_at INTEGER,      -- seconds since 1970
+      UNIQUE (item, name, format)
+    )""",
+    "CREATE INDEX variants_key ON variants (key)",
+    "CREATE INDEX variants_left ON variants (state, fault) WHERE state = 'planned' OR state = 'failed'",
+    """CREATE TABLE variant_tallies (
+      source INTEGER NOT NULL REFERENCES sources (id),
+      name TEXT NOT NULL,
+      format TEXT NOT NULL,
+      state TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      variants INTEGER NOT NULL,
+      bytes INTEGER NOT NULL,
+      PRIMARY KEY (source, name, format, state, reason)
+    ) WITHOUT ROWID""",
+    # What a source's rows refer to: a record is ready when all of these stand.
+    """CREATE TABLE needed_variants (
+      source INTEGER NOT NULL REFERENCES sources (id),
+      name TEXT NOT NULL,
+      format TEXT NOT NULL,
+      PRIMARY KEY (source, name, format)
+    ) WITHOUT ROWID""",
+    "ALTER TABLE items ADD COLUMN without_original INTEGER -- 1: only its variants were stored",
+    """CREATE VIEW failed_variants AS
+      SELECT variants.id, sources.name AS source, variants.name, format, variants.key, items.key AS original, location,
+        variants.fault, variants.message
+      FROM variants JOIN items ON items.id = variants.item JOIN sources ON sources.id = items.source
+      WHERE variants.state = 'failed'""",
+    """CREATE VIEW variant_progress AS
+      SELECT sources.name AS source, variant_tallies.name, format, state, reason, variants, bytes
+      FROM variant_tallies JOIN sources ON sources.id = variant_tallies.source WHERE variants <> 0
+      ORDER BY 1, 2, 3, 4, 5""",
+)
+
+_VERIFICATIONS = (
+    """CREATE TABLE verifications (
+      id INTEGER PRIMARY KEY,
+      scope TEXT NOT NULL,     -- what was asked
+      sample REAL NOT NULL,    -- share of the objects that is looked at
+      matching INTEGER NOT NULL DEFAULT 0,
+      differing INTEGER NOT NULL DEFAULT 0,
+      missing INTEGER NOT NULL DEFAULT 0,
+      unknown INTEGER NOT NULL DEFAULT 0,
+      extra INTEGER NOT NULL DEFAULT 0,
+      started_at INTEGER NOT NULL,
+      finished_at INTEGER
+    )""",
+    """CREATE TABLE verified (
+      item INTEGER NOT NULL,
+      variant INTEGER NOT NULL,  -- 0: the item's own object
+      verification INTEGER NOT NULL,
+      result TEXT NOT NULL,      -- match | differ | missing | unknown
+      proof TEXT,                -- checksum | read; NULL: the bytes were not compared
+      message TEXT,
+      verified_at INTEGER NOT NULL,
+      PRIMARY KEY (item, variant)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX verified_badly ON verified (verification, item, variant) WHERE result <> 'match'",
+    "CREATE TABLE extras (key TEXT PRIMARY KEY, verification INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE VIEW differences AS
+      SELECT result, coalesce(variants.key, items.key) AS key, location, verified.message
+      FROM verified JOIN items ON items.id = verified.item LEFT JOIN variants ON variants.id = verified.variant
+      WHERE result <> 'match' UNION ALL SELECT 'extra', key, NULL, NULL FROM extras""",
+)
+
 FIRST = "0001-first-tables"
 
-MIGRATIONS = {FIRST: _FIRST_TABLES, "0002-records": _RECORDS}
+MIGRATIONS = {
+    FIRST: _FIRST_TABLES,
+    "0002-records": _RECORDS,
+    "0003-variants": _VARIANTS,
+    "0004-verifications": _VERIFICATIONS,
+}
 """Name of each step and its statements, in order. A released step never changes: add another."""
 
 

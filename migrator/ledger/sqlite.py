@@ -89,10 +89,11 @@ class SqliteLedger:
     def _add(self, connection: sqlite3.Connection, source: str, page: Page) -> int:
         number = journal.source_number(connection, source)
         first_seal = not self._seal.used
-        new = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal).enter(page)
+        entry = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal)
+        new = entry.enter(page)
         if first_seal and self._seal.used:
             journal.set_meta(connection, "sealed", "1")
-        if any(item.row for item in page.items):
+        if entry.met_rows:
             self._queue.has_records = True
         return new
 
@@ -193,6 +194,62 @@ class SqliteLedger:
     async def closed(self, task: Task) -> None:
         """See `Uploads`."""
         await self._writer.run(lambda c: journal.close_upload(c, task.id))
+
+    async def require_variants(self, needed: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for name, named in needed.items():
+                variants.require(connection, journal.source_number(connection, name), named)
+
+        await self._writer.run(work)
+
+    async def lacking(
+        self, wanted: Mapping[str, Sequence[tuple[str, str]]], after: int, limit: int, *, planned_only: bool
+    ) -> tuple[list[Lacking], int | None]:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Lacking], int | None]:
+            numbered = {journal.source_number(connection, name): (name, named) for name, named in wanted.items()}
+            return variants.lacking(
+                connection, numbered, after, limit, planned_only=planned_only, ledger_id=self.id, seal=self._seal
+            )
+
+        return await self._writer.run(work)
+
+    async def settle_variants(self, settled: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: self._queue.settle_variants(c, settled))
+
+    async def variant_tallies(self) -> list[VariantTally]:
+        """See the port."""
+        return await self._writer.run(variants.tallies)
+
+    async def begin_verification(self, scope: str, sample: float) -> int:
+        """See the port."""
+        return await self._writer.run(lambda c: verifications.begin(c, scope, sample))
+
+    async def unverified(
+        self, number: int, after: tuple[int, int], limit: int, sources: Sequence[str] | None
+    ) -> list[Expected]:
+        """See the port."""
+        return await self._writer.run(
+            lambda c: verifications.unverified(
+                c, number, after, limit, _chosen(c, sources), ledger_id=self.id, seal=self._seal
+            )
+        )
+
+    async def keep_verifications(self, number: int, done: Sequence[Verification]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: verifications.keep(c, number, done))
+
+    async def keep_extras(self, number: int, keys: Sequence[str]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: verifications.keep_extras(c, number, keys))
+
+    async def finish_verification(self, number: int) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: verifications.finish(c, number))
 
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from migrator.ledger.sqlite import SqliteLedger
-from tests.ledger.making import recount, tallied
+from tests.ledger.making import recount, recount_records, tallied, tallied_records
 
 
 @pytest.fixture
@@ -19,3 +19,4 @@ def ledger(path: Path) -> Iterator[SqliteLedger]:
     with SqliteLedger.open(path, name="job") as ledger:
         yield ledger
     assert tallied(path) == recount(path)
+    assert tallied_records(path) == recount_records(path)

@@ -56,3 +56,18 @@ def recount(path: Path) -> set[tuple[object, ...]]:
 
 def tallied(path: Path) -> set[tuple[object, ...]]:
     return set(query(path, "SELECT source, state, reason, items, bytes FROM progress"))
+
+
+def recount_records(path: Path) -> set[tuple[object, ...]]:
+    """The tallies of records as the rows themselves tell them."""
+    return set(
+        query(
+            path,
+            "SELECT name, state, coalesce(fault, ''), count(*)"
+            " FROM records JOIN sources ON sources.id = records.source GROUP BY 1, 2, 3",
+        )
+    )
+
+
+def tallied_records(path: Path) -> set[tuple[object, ...]]:
+    return set(query(path, "SELECT source, state, reason, records FROM record_progress"))

@@ -1,0 +1,175 @@
+"""Variants as they are written, counted and looked for. Their rows hang on the row of their item."""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from migrator.core.model import Lacking, Made, State, Task, VariantOutcome, VariantTally
+from migrator.core.secrets import mask_text
+from migrator.ledger.rows import change_rows, plain
+from migrator.ledger.seal import Seal
+
+Named = tuple[str, str]
+"""(name, format) of a variant."""
+
+_COLUMNS = (
+    "item, name, format, key, state, fault, message, size, sha256, etag, version_id, content_type, width, height,"
+    " quality, encodes, seconds, adopted, replaced, run, settled_at"
+)
+_REPLACED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[3:])
+
+
+def require(connection: sqlite3.Connection, source: int, needed: Sequence[Named]) -> None:
+    """Replaces what the rows of `source` refer to."""
+    connection.execute("DELETE FROM needed_variants WHERE source = ?", (source,))
+    change_rows(
+        connection,
+        "INSERT INTO needed_variants (source, name, format) VALUES ",
+        "(?, ?, ?)",
+        " ON CONFLICT DO NOTHING",
+        [(source, *named) for named in needed],
+    )
+
+
+def write(connection: sqlite3.Connection, settled: Sequence[tuple[int, Sequence[VariantOutcome]]], run: int) -> None:
+    """Outcomes of the variants of items, in place of what was known of them."""
+    now = int(time.time())
+    _write(connection, [_row(item, outcome, run, now) for item, outcomes in settled for outcome in outcomes])
+
+
+def write_skipped(connection: sqlite3.Connection, items: Sequence[tuple[int, Sequence[Named]]], run: int) -> None:
+    """Items that are no images: nobody need look at them again."""
+    now = int(time.time())
+    blank = (None,) * 14
+    _write(
+        connection,
+        [(item, *named, "", "skipped", *blank, run, now) for item, wanted in items for named in wanted],
+    )
+
+
+def _write(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    if not rows:
+        return
+    names = orjson.dumps([[row[0], row[1], row[2]] for row in rows]).decode()
+    _count(connection, names, -1)
+    change_rows(
+        connection,
+        f"INSERT INTO variants ({_COLUMNS}) VALUES ",
+        "(" + ", ".join("?" * 21) + ")",
+        f" ON CONFLICT (item, name, format) DO UPDATE SET {_REPLACED}",
+        rows,
+    )
+    _count(connection, names, 1)
+
+
+def _count(connection: sqlite3.Connection, names: str, sign: int) -> None:
+    """Adds what these variants, [[item, name, format], ...], are now to the tallies, or takes it away."""
+    connection.execute(
+        "INSERT INTO variant_tallies (source, name, format, state, reason, variants, bytes)"
+        " SELECT items.source, variants.name, format, variants.state, coalesce(variants.fault, ''),"
+        " ? * count(*), ? * coalesce(sum(variants.size), 0) FROM json_each(?) AS wanted"
+        " JOIN variants ON variants.item = wanted.value ->> 0 AND variants.name = wanted.value ->> 1"
+        " AND variants.format = wanted.value ->> 2 JOIN items ON items.id = variants.item GROUP BY 1, 2, 3, 4, 5"
+        " ON CONFLICT DO UPDATE SET variants = variants + excluded.variants, bytes = bytes + excluded.bytes",
+        (sign, sign, names),
+    )
+
+
+def _row(item: int, outcome: VariantOutcome, run: int, now: int) -> tuple[object, ...]:
+    if not isinstance(outcome, Made):
+        blank = (None,) * 12
+        message = plain(mask_text(outcome.message))
+        name = (item, outcome.name, outcome.format, outcome.key)
+        return (*name, "failed", outcome.fault.value, message, *blank, run, now)
+    return (
+        item,
+        outcome.name,
+        outcome.format,
+        outcome.key,
+        "stored",
+        None,
+        None,
+        outcome.size,
+        outcome.sha256.hex(),
+        outcome.etag,
+        outcome.version_id,
+        outcome.content_type,
+        outcome.width,
+        outcome.height,
+        outcome.quality,
+        outcome.encodes,
+        outcome.seconds,
+        1 if outcome.adopted else None,
+        outcome.replaced,
+        run,
+        now,
+    )
+
+
+def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: Mapping[int, str]) -> int:
+    """Failed variants planned again: how many."""
+    numbers = ", ".join(map(str, sources))
+    chosen = f"state = 'failed' AND item IN (SELECT id FROM items WHERE source IN ({numbers}))"
+    values: list[object] = []
+    if faults is not None:
+        chosen += " AND fault IN (SELECT value FROM json_each(?))"
+        values = [orjson.dumps(list(faults)).decode()]
+    rows = connection.execute(f"SELECT item, name, format FROM variants WHERE {chosen}", values).fetchall()
+    names = orjson.dumps(rows).decode()
+    _count(connection, names, -1)
+    connection.execute(f"UPDATE variants SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values)
+    _count(connection, names, 1)
+    return len(rows)
+
+
+def tallies(connection: sqlite3.Connection) -> list[VariantTally]:
+    """By source, name, format, state and reason; only those that count something."""
+    return [VariantTally(*row) for row in connection.execute("SELECT * FROM variant_progress")]
+
+
+def lacking(
+    connection: sqlite3.Connection,
+    wanted: Mapping[int, tuple[str, Sequence[Named]]],
+    after: int,
+    limit: int,
+    *,
+    planned_only: bool,
+    ledger_id: str,
+    seal: Seal,
+) -> tuple[list[Lacking], int | None]:
+    """See the port; `wanted` is source number -> (source name, variants)."""
+    numbers = ", ".join(map(str, wanted))
+    only = " AND EXISTS (SELECT 1 FROM variants WHERE item = items.id AND state = 'planned')" if planned_only else ""
+    rows = connection.execute(
+        "SELECT id, source, location, key, size, fingerprint, fields, sealed, coalesce(stored_size, size), sha256,"
+        " content_type, without_original, (SELECT json_group_array(json_array(name, format, state)) FROM variants"
+        " WHERE item = items.id) FROM items WHERE id > ?"
+        f" AND source IN ({numbers}) AND (+state = '{State.STORED}' OR (+state = '{State.SKIPPED}'"
+        f" AND fault IN ('identical', 'in-place'))){only} ORDER BY id LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    found = []
+    for row in rows:
+        item, source, location, key, size, fingerprint, fields, sealed, stored, sha256, kind, without, states = row
+        name, named = wanted[source]
+        known = {(one, image_format): state for one, image_format, state in orjson.loads(states)}
+        left = tuple(one for one in named if known.get(one, "" if not planned_only else "none") in ("", "planned"))
+        if not left or (kind and not kind.startswith("image/")):
+            continue
+        task = Task(
+            item,
+            f"{ledger_id}/{item}",
+            name,
+            location,
+            key,
+            size,
+            fingerprint,
+            fields=orjson.loads(fields) if fields else None,
+            signed=seal.open(sealed)[0] if sealed else None,
+            again=True,
+        )
+        digest = bytes.fromhex(sha256) if sha256 else None
+        found.append(Lacking(task, stored or 0, digest, kind or "", not without, left))
+    return found, rows[-1][0] if len(rows) == limit else None
