@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pymysql
@@ -148,13 +149,14 @@ class Database:
 
 
 def _server(kind: str) -> Database:
-    """The server of this machine, as its administrator; MIGRATOR-free names, so the tool never sees them."""
-    if kind == "postgres":
-        host, port = os.environ.get("TEST_POSTGRES", "127.0.0.1:5432").split(":")
-        # The server trusts everybody on loopback; what is said here must then appear nowhere.
-        return Database(kind, host, int(port), "postgres", "canary-password", "postgres")
-    host, port = os.environ.get("TEST_MARIADB", "127.0.0.1:3306").split(":")
-    return Database(kind, host, int(port), "root", "", "")
+    """The server of this machine, as its administrator; the variables are those of tests/servers/databases.py."""
+    found = {
+        "postgres": os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/postgres"),
+        "mariadb": os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/"),
+    }
+    url = urlsplit(found[kind])
+    port = url.port or (5432 if kind == "postgres" else 3306)
+    return Database(kind, url.hostname or "", port, url.username or "", url.password or "", url.path.strip("/"))
 
 
 def database_missing(kind: str) -> str | None:
