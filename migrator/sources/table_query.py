@@ -1,42 +1,9 @@
 """The statements that read a query of the operator's page by page: keyset over the primary key, never OFFSET."""
 
-import re
 from collections.abc import Sequence
 
 from migrator.clients.database import Database
-from migrator.core.errors import PreflightError
-
-_PIECES = re.compile(
-    r"""
-      (?P<text>    '(?:[^']|'')*' | "(?:[^"]|"")*" | `[^`]*` | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
-    | (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<space>   \s+ )
-    | (?P<other>   . )
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-_MYSQL_PIECES = re.compile(
-    r"""
-      (?P<text>    '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | `[^`]*` )
-    | (?P<comment> --(?=\s|$)[^\n]* | \#[^\n]* | /\*(?!!).*?\*/ )
-    | (?P<space>   \s+ )
-    | (?P<other>   . )
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-
-
-def trimmed(query: str, dialect: str) -> str:
-    """`query` without what ends it: semicolons, with white space and comments around them."""
-    end, semicolon = 0, False
-    for piece in (_MYSQL_PIECES if dialect == "mysql" else _PIECES).finditer(query):
-        if piece["other"] == ";":
-            semicolon = True
-        elif piece["other"] or piece["text"]:
-            if semicolon:
-                raise PreflightError("the query holds more than one statement", "leave one SELECT of it")
-            end = piece.end()
-    return query[:end]
+from migrator.clients.queries import as_table
 
 
 class Query:
@@ -44,8 +11,7 @@ class Query:
 
     def __init__(self, text: str, database: Database) -> None:
         self._database = database
-        # The line break ends a comment that the query may hold in its last line.
-        self._body = f"FROM ({database.escaped(trimmed(text, database.dialect))}\n) AS q"
+        self._body = f"FROM {as_table(database, text)}"
 
     @property
     def look(self) -> str:

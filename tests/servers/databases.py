@@ -1,0 +1,98 @@
+"""Databases for tests: a fresh one of a random name on a real server (or in a file), dropped afterwards."""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
+MARIADB = os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/")
+
+
+@dataclass(frozen=True, slots=True)
+class TestDatabase:
+    """An empty database. `url` holds whatever the server asks for."""
+
+    __test__ = False
+
+    dialect: str
+    url: str
+
+    def run(self, *statements: str) -> None:
+        """Carries statements out, all in one transaction."""
+        engine = create_engine(self.url, poolclass=NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement.replace("%", "%%") if self.dialect != "sqlite" else statement)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a query says, as the driver gives it."""
+        with create_engine(self.url, poolclass=NullPool).connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(statement).fetchall()]
+
+    def value(self, statement: str) -> Any:
+        """The only value that a query says."""
+        ((value,),) = self.rows(statement)
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server."""
+        url = make_url(self.url)
+        assert url.host
+        assert url.port
+        return url.host, url.port
+
+    def through(self, port: int) -> str:
+        """The URL by way of a proxy on this port of 127.0.0.1."""
+        return make_url(self.url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[TestDatabase]:
+    """A file."""
+    path = folder / "rows.sqlite"
+    path.touch()
+    yield TestDatabase("sqlite", f"sqlite:///{path}")
+
+
+@contextmanager
+def postgresql() -> Iterator[TestDatabase]:
+    """A database of PostgreSQL; skips the test where there is no server."""
+    with _fresh("postgresql", make_url(POSTGRESQL), "") as database:
+        yield database
+
+
+@contextmanager
+def mariadb() -> Iterator[TestDatabase]:
+    """A database of MariaDB or MySQL; skips the test where there is no server."""
+    with _fresh("mysql", make_url(MARIADB), " CHARACTER SET utf8mb4") as database:
+        yield database
+
+
+@contextmanager
+def _fresh(dialect: str, server: URL, options: str) -> Iterator[TestDatabase]:
+    name = f"migrator_{secrets.token_hex(6)}"
+    try:
+        _on_server(server, [f"CREATE DATABASE {name}{options}"])
+    except OperationalError as error:
+        pytest.skip(f"no {dialect} server at {server.host}:{server.port}: {error.orig}")
+    try:
+        yield TestDatabase(dialect, server.set(database=name).render_as_string(hide_password=False))
+    finally:
+        _on_server(server, [f"DROP DATABASE {name}{' WITH (FORCE)' if dialect == 'postgresql' else ''}"])
+
+
+def _on_server(server: URL, statements: Sequence[str]) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
