@@ -121,12 +121,13 @@ def retry(
     if unknown:
         raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
     config = wiring.load_config(config_file, {})
-    items, records = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
+    items, records, variants = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
     output = Output(as_json=as_json)
     if as_json:
-        output.emit({"planned": items, "records": records})
-    elif items or records:
-        found = [words.count(items, "item")] * bool(items) + [words.count(records, "row")] * bool(records)
+        output.emit({"planned": items, "records": records, "variants": variants})
+    elif items or records or variants:
+        counted = ((items, "item"), (records, "row"), (variants, "variant"))
+        found = [words.count(number, word) for number, word in counted if number]
         output.say([f"{' and '.join(found)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
         output.say(["nothing of that kind has failed; nothing changed"])

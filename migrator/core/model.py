@@ -15,6 +15,12 @@ PUT_ID = "migrator-put"
 SHA256 = "migrator-sha256"
 """User metadata under which an object carries its SHA-256 (hex) where it is known before the first byte is sent."""
 
+COPIED = "migrator-copied"
+"""User metadata of a server's copy that was given marks: the ETag of the object that it was made from."""
+
+MARKS = frozenset({PUT_ID, SHA256, COPIED})
+"""Metadata that say how this very object came to be: they do not travel."""
+
 RESERVED_PREFIX = "_migrator/"
 """Keys of our own in the destination (canaries, backups), below the configured prefix. Never an item."""
 
@@ -239,6 +245,15 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """The destination's answer to a copy that it carried out; `sha256` (raw) only where it told that of all bytes."""
+
+    etag: str
+    version_id: str | None = None
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """The destination's answer to a put under a key where something already stands (412)."""
 
@@ -273,6 +288,34 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """All that a bucket says of one object. `modified` is in seconds since the epoch, `storage_class` "" the usual one.
+
+    `sha256` (raw bytes) is the checksum that the server keeps of the whole object, else what our metadata say.
+    """
+
+    size: int
+    etag: str
+    content_type: str
+    description: Description
+    sha256: bytes | None = None
+    modified: float | None = None
+    storage_class: str = ""
+    version_id: str | None = None
+
+
+class CopyMode(StrEnum):
+    """Who moves the bytes of objects that the destination's server could copy by itself."""
+
+    AUTO = "auto"
+    """The server where it can, else this tool."""
+    SERVER = "server"
+    """The server; what it cannot copy is refused."""
+    STREAM = "stream"
+    """This tool, always."""
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a destination was seen to honour; found by canaries, kept in the ledger, named in the report."""
 
@@ -285,6 +328,16 @@ class Capabilities:
     versioned: bool
     can_list: bool
     """HEAD of an absent key answers 404 (with ListBucket) and not 403."""
+    copies: bool | None = None
+    """The server copies objects by itself; None: nobody asked yet."""
+    copy_keeps: bool = False
+    """Its copies carry content type, headers, metadata and tags without being told."""
+    copy_pinned: bool = False
+    """A copy is refused when the source no longer has the ETag that was named."""
+    copy_absent: bool = False
+    """A copy over something is refused when that was asked."""
+    copy_parts: bool = False
+    """Parts of an upload can be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +574,19 @@ class VerificationSummary:
     extra: int
     started_at: int
     finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantTally:
+    """Variants of one source, name and format in one state: how many and how many bytes."""
+
+    source: str
+    name: str
+    format: str
+    state: str
+    reason: str
+    variants: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,20 @@
 """What the rooms promise each other. An adapter that fills one of these in passes its contract suite in `tests/`."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
 
 from migrator.core.model import (
     Capabilities,
+    Copied,
+    Described,
     Description,
     Digest,
     Expected,
     Failed,
     Guards,
+    Lacking,
     OpenUpload,
     Page,
     Part,
@@ -26,6 +29,8 @@ from migrator.core.model import (
     Tally,
     Task,
     Upload,
+    VariantOutcome,
+    VariantTally,
     Verification,
 )
 from migrator.core.variants import Rendered, Wanted
@@ -35,6 +40,8 @@ class Source(Protocol):
     """Lists what is to be moved. Lives in a thread of its own: it blocks, and nobody waits for it."""
 
     name: str
+    lists_destination: bool
+    """It may list what a run puts into the destination: it must come to its end before anything is moved."""
 
     def scan(self, cursor: str | None) -> Iterator[Page]:
         """Everything after `cursor` (None: from the beginning), in an order that does not change between runs.
@@ -168,6 +175,46 @@ class Store(Protocol):
         ...
 
 
+class Copier(Protocol):
+    """What the destination's server copies into it by itself: no byte of it passes through here.
+
+    One call is one attempt. Errors are of side "source" where the object to be copied is to blame, else "destination".
+    """
+
+    async def hindrance(self, source: str, location: str) -> str:
+        """Why the server cannot reach `location` of that source by itself; empty when it can. Asks no bucket."""
+        ...
+
+    async def describe(self, source: str, location: str) -> Described:
+        """The object at `location`. Gone, Forbidden, Archived, ..."""
+        ...
+
+    async def standing(self, key: str) -> Described | None:
+        """What stands under `key` of the destination; None only when the server says that nothing does."""
+        ...
+
+    async def copy(self, source: str, location: str, etag: str, target: Upload | str, absent: bool) -> Copied | Taken:
+        """Copies an object of at most 5 GiB that has `etag`: to a key with all that it carries, or as an Upload says.
+
+        Taken: `absent` was asked, is honoured, and something stands there. Changed: the object has another ETag (where
+        the server ignores the condition, nobody looks). Transient and ambiguous for an answer that turned into an error.
+        """
+        ...
+
+    async def copy_part(
+        self, source: str, location: str, etag: str, key: str, upload_id: str, number: int, span: tuple[int, int] | None
+    ) -> Part:
+        """Makes bytes `span` (first, last; None: all) of an object part `number` of an open upload.
+
+        Many servers do not look at `etag` here: whoever completes the upload compares once more.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Gives connections back. Idempotent."""
+        ...
+
+
 class Uploads(Protocol):
     """Where a worker notes multipart uploads, so that none is forgotten by a kill."""
 
@@ -263,6 +310,28 @@ class Ledger(Uploads, Protocol):
         """Writes what became of records, with their tallies, in one transaction."""
         ...
 
+    async def require_variants(self, needed: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Which variants, (name, format), the rows of each source refer to: none of them is ready without."""
+        ...
+
+    async def lacking(
+        self, wanted: Mapping[str, Sequence[tuple[str, str]]], after: int, limit: int, *, planned_only: bool
+    ) -> tuple[list[Lacking], int | None]:
+        """Images that stand without all of the `wanted` variants of their source, among the next `limit` items.
+
+        The second value is where to go on (`after`), None at the end. `planned_only`: those that a retry asked for,
+        not those that were never made.
+        """
+        ...
+
+    async def settle_variants(self, settled: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        """Writes variants that were made after their original. No outcome at all: it is no image, and has none."""
+        ...
+
+    async def variant_tallies(self) -> list[VariantTally]:
+        """Counts of variants by source, name, format, state and reason; no row is counted."""
+        ...
+
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of open multipart uploads whose item no longer needs them."""
         ...
@@ -297,8 +366,12 @@ class VerificationLedger(Protocol):
         """Results, in one transaction with their counts."""
         ...
 
-    async def keep_extras(self, number: int, keys: Sequence[str]) -> None:
-        """Notes those of `keys`, a page of the destination's listing, that no row explains."""
+    async def begin_extras(self, here: str) -> None:
+        """Before a listing: keys that are themselves locations, beginning with `here` (empty: none), explain themselves."""
+        ...
+
+    async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
+        """Notes those of `keys`, a page of the destination's listing, that no row explains; not what is `reserved`."""
         ...
 
     async def finish_verification(self, number: int) -> None:

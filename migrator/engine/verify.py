@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted, ObjectError
-from migrator.core.model import SMALL, Expected, Fault, Match, Proof, Side, Standing, Verification
+from migrator.core.model import RESERVED_PREFIX, SMALL, Expected, Fault, Match, Proof, Side, Standing, Verification
 from migrator.core.ports import EventKind, Observer, Reader, Store, VerificationLedger
 from migrator.engine.conflict import standing_digest
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
@@ -54,7 +54,8 @@ class Verify:
     options: VerifyOptions
     prefixes: Sequence[str]
     """Beginnings of every key that the migration writes: what else stands below them is extra."""
-    keeps_checksum: bool
+    here: str
+    """Beginning of the locations that lie in the destination itself, such as `s3://bucket/`; empty: there are none."""
     _rules: Rules = field(init=False)
     _gate: Gate = field(init=False)
     _retry: RetryPolicy = field(init=False)
@@ -168,7 +169,9 @@ class Verify:
     async def _find_extras(self, number: int) -> None:
         if self.options.sample < 1 or self.options.names:
             return
+        await self.ledger.begin_extras(self.here)
+        reserved = self.config.destination.prefix + RESERVED_PREFIX
         for prefix in self.prefixes:
             async for keys in self.store.keys(prefix):
                 self._go_on()
-                await self.ledger.keep_extras(number, keys)
+                await self.ledger.keep_extras(number, keys, reserved)

@@ -144,7 +144,8 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
     planned = connection.execute(
         f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values
     ).rowcount
-    return Retried(planned, records.retry(connection, faults, sources))
+    again = variants.retry(connection, faults, sources)
+    return Retried(planned, records.retry(connection, faults, sources), again)
 
 
 def disown(connection: sqlite3.Connection) -> None:

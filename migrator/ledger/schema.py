@@ -185,7 +185,8 @@ _VARIANTS = (
       format TEXT NOT NULL,
       PRIMARY KEY (source, name, format)
     ) WITHOUT ROWID""",
-    "ALTER TABLE items ADD COLUMN without_original INTEGER -- 1: only its variants were stored",
+    # 1: only its variants were stored.
+    "ALTER TABLE items ADD COLUMN without_original INTEGER",
     """CREATE VIEW failed_variants AS
       SELECT variants.id, sources.name AS source, variants.name, format, variants.key, items.key AS original, location,
         variants.fault, variants.message

@@ -13,6 +13,8 @@ from typing import TypeVar
 from migrator.core.errors import LedgerError
 from migrator.core.model import (
     Capabilities,
+    Expected,
+    Lacking,
     OpenUpload,
     Page,
     RecordOutcome,
@@ -22,8 +24,11 @@ from migrator.core.model import (
     Settlement,
     Tally,
     Task,
+    VariantOutcome,
+    VariantTally,
+    Verification,
 )
-from migrator.ledger import intake, journal, records
+from migrator.ledger import intake, journal, records, variants, verifications
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, Retried, disown, retry
@@ -243,9 +248,13 @@ class SqliteLedger:
         """See the port."""
         await self._writer.run(lambda c: verifications.keep(c, number, done))
 
-    async def keep_extras(self, number: int, keys: Sequence[str]) -> None:
+    async def begin_extras(self, here: str) -> None:
         """See the port."""
-        await self._writer.run(lambda c: verifications.keep_extras(c, number, keys))
+        await self._writer.run(lambda c: verifications.begin_extras(c, here))
+
+    async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: verifications.keep_extras(c, number, keys, reserved))
 
     async def finish_verification(self, number: int) -> None:
         """See the port."""

@@ -70,8 +70,9 @@ def _count(connection: sqlite3.Connection, names: str, sign: int) -> None:
         "INSERT INTO variant_tallies (source, name, format, state, reason, variants, bytes)"
         " SELECT items.source, variants.name, format, variants.state, coalesce(variants.fault, ''),"
         " ? * count(*), ? * coalesce(sum(variants.size), 0) FROM json_each(?) AS wanted"
-        " JOIN variants ON variants.item = wanted.value ->> 0 AND variants.name = wanted.value ->> 1"
-        " AND variants.format = wanted.value ->> 2 JOIN items ON items.id = variants.item GROUP BY 1, 2, 3, 4, 5"
+        " JOIN variants ON variants.item = json_extract(wanted.value, '$[0]')"
+        " AND variants.name = json_extract(wanted.value, '$[1]') AND format = json_extract(wanted.value, '$[2]')"
+        " JOIN items ON items.id = variants.item GROUP BY 1, 2, 3, 4, 5"
         " ON CONFLICT DO UPDATE SET variants = variants + excluded.variants, bytes = bytes + excluded.bytes",
         (sign, sign, names),
     )
@@ -141,7 +142,9 @@ def lacking(
 ) -> tuple[list[Lacking], int | None]:
     """See the port; `wanted` is source number -> (source name, variants)."""
     numbers = ", ".join(map(str, wanted))
-    only = " AND EXISTS (SELECT 1 FROM variants WHERE item = items.id AND state = 'planned')" if planned_only else ""
+    # What a scan found in place was never claimed: its variants are made here, whoever asks.
+    asked = "(EXISTS (SELECT 1 FROM variants WHERE item = items.id AND state = 'planned') OR fault = 'in-place')"
+    only = f" AND {asked}" if planned_only else ""
     rows = connection.execute(
         "SELECT id, source, location, key, size, fingerprint, fields, sealed, coalesce(stored_size, size), sha256,"
         " content_type, without_original, (SELECT json_group_array(json_array(name, format, state)) FROM variants"
@@ -155,7 +158,7 @@ def lacking(
         item, source, location, key, size, fingerprint, fields, sealed, stored, sha256, kind, without, states = row
         name, named = wanted[source]
         known = {(one, image_format): state for one, image_format, state in orjson.loads(states)}
-        left = tuple(one for one in named if known.get(one, "" if not planned_only else "none") in ("", "planned"))
+        left = tuple(one for one in named if known.get(one, "planned") == "planned")
         if not left or (kind and not kind.startswith("image/")):
             continue
         task = Task(

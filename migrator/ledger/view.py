@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Capabilities, Fault, Problem, Tally
-from migrator.ledger import journal
+from migrator.core.model import Capabilities, Fault, Problem, RecordTally, RecordTask, Tally
+from migrator.ledger import journal, record_view, records
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
 from migrator.ledger.outcomes import PACE_SECONDS
+from migrator.ledger.record_view import FailedRecord
 from migrator.ledger.schema import pending
 
 _PAGE = 1000
@@ -162,6 +163,26 @@ class LedgerView:
         """Counts by source, state and reason; no row is counted."""
         with translated(self.path):
             return journal.tallies(self._connection)
+
+    def record_tallies(self) -> list[RecordTally]:
+        """Counts of records by source, state and reason; no row is counted."""
+        with translated(self.path):
+            return records.tallies(self._connection)
+
+    def failed_records(self, limit: int | None = None) -> Iterator[FailedRecord]:
+        """Every row that was not updated: by source and fault, then in the order of the scan."""
+        rows = self._all(
+            "SELECT id, name, reason FROM record_tallies JOIN sources ON sources.id = record_tallies.source"
+            " WHERE state = 'failed' AND records <> 0 ORDER BY id, reason"
+        )
+        kinds = ((source, name, Fault(reason)) for source, name, reason in rows)
+        return islice(record_view.failed_records(self._pages, kinds), limit)
+
+    def waiting_records(self, source: str, limit: int) -> list[RecordTask]:
+        """The first rows of `source` that are still to be updated, for a plan to show."""
+        found = self._all("SELECT id FROM sources WHERE name = ?", (source,))
+        rows = (row for (number,) in found for row in record_view.waiting_records(self._pages, number, source))
+        return list(islice(rows, limit))
 
     def large(self, above: int, part_size: int) -> tuple[int, int]:
         """(items, parts): what is still to be moved and has more than `above` bytes. Looks at every item to move."""

@@ -63,7 +63,7 @@ async def test_a_collision_is_neither_entered_again_nor_retried(ledger: SqliteLe
     await ledger.add("lots", page(pair))
     await ledger.begin_scan("lots")
     assert await ledger.add("lots", page(reversed(pair))) == 0
-    assert await ledger.retry() == (0, 0)
+    assert await ledger.retry() == (0, 0, 0)
     assert len(collisions(path)) == 1
     with LedgerView.open(path) as view:
         assert view.collision_count() == 1

@@ -98,7 +98,7 @@ async def test_other_bytes_under_the_key_fail_the_record(ledger: SqliteLedger, p
     assert await states(ledger) == {("failed", "conflict"): 1}
     ((message,),) = query(path, "SELECT message FROM failed_records")
     assert "other bytes stand under the key" in message
-    assert await ledger.retry() == (0, 0)
+    assert await ledger.retry() == (0, 0, 0)
 
 
 async def test_several_rows_of_one_object_are_one_item(ledger: SqliteLedger, path: Path) -> None:
@@ -252,10 +252,10 @@ async def test_retry_makes_failed_records_ready_again(ledger: SqliteLedger) -> N
     await ledger.settle_records([(lots[0], failed(Fault.CONFLICT)), (lots[1], failed(Fault.INVALID))])
     await ledger.settle_records(each(more, failed(Fault.CONFLICT)))
     assert await ledger.ready_records(10) == []
-    assert await ledger.retry([Fault.CONFLICT], ["lots"]) == (0, 1)
+    assert await ledger.retry([Fault.CONFLICT], ["lots"]) == (0, 1, 0)
     (task,) = await ledger.ready_records(10)
     assert (task.row.primary_key, task.before) == ("[1]", None)
-    assert await ledger.retry() == (0, 2)
+    assert await ledger.retry() == (0, 2, 0)
     assert await states(ledger) == {("ready", ""): 3}
 
 
