@@ -2,17 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 from migrator.core.config import Config, SourceBase
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import Template, TemplateError, compile_template
-from migrator.core.model import PUT_ID, RESERVED_PREFIX, SHA256, Expected, Side, Task, Upload
-from migrator.core.ports import Body
+from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Expected, Side, Task, Upload
 
-_MARKS = frozenset({PUT_ID, SHA256})
-"""Metadata that say of a put who made it: those of another one do not travel."""
+
+class Told(Protocol):
+    """What is known of an object before its bytes are sent: of an open `Body`, or `Described` by its bucket."""
+
+    @property
+    def content_type(self) -> str | None: ...
+
+    @property
+    def modified(self) -> float | None: ...
+
+    @property
+    def description(self) -> Description | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +75,18 @@ class Rules:
             if problem:
                 raise Invalid(f"{task.location} is no image: {problem}")
 
-    def upload(self, task: Task, body: Body, head: bytes, size: int | None, sha256: bytes | None) -> Upload:
+    def upload(self, task: Task, body: Told, head: bytes, size: int | None, sha256: bytes | None) -> Upload:
         """What will stand under the task's key. Raises Invalid when a metadata template lacks a value."""
-        kind = content_type(task.key, body.content_type, head)
+        carried = body.description
+        # What a bucket says of its object stays, however vague: a copy is the same object.
+        kind = (carried and body.content_type) or content_type(task.key, body.content_type, head)
         metadata = {PUT_ID: task.put_id}
         if body.modified is not None:
             # The name under which rclone keeps and reads modification times: seconds since the epoch.
             metadata["mtime"] = f"{body.modified:.9f}".rstrip("0").rstrip(".")
-        carried = body.description
         tags: dict[str, str] = {}
         if carried:
-            metadata |= {name: value for name, value in carried.metadata.items() if name not in _MARKS}
+            metadata |= {name: value for name, value in carried.metadata.items() if name not in MARKS}
             tags |= carried.tags or {}
         self._configure(task, kind, size, sha256, metadata, tags)
         return Upload(task.key, size, sha256, kind, metadata, tags or None, carried.headers if carried else None)

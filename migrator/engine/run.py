@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
-from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally, Task
+from migrator.core.model import RecordState, RecordTally, Settlement, Side, State, Stored, Summary, Tally, Task
 from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
+from migrator.engine.recording import Recording
 from migrator.engine.scan import scan
 from migrator.engine.stopping import DRAIN, Stop, Stopped
 from migrator.engine.worker import Worker
@@ -20,6 +21,9 @@ SETTLE_MANY = 500
 """Finished items that are written at once, however soon."""
 COLLECT_EVERY = 20_000
 """New objects between two garbage collections: moving makes few cycles, and at 700 collecting was 6% of a profile."""
+RECORDS_END = 1.5
+"""Seconds that a transaction under way may take once the run stops; the next run sees what became of it."""
+_WAITING = (RecordState.READY, RecordState.INTENDED)
 SCAN_ENDS = 1.0
 """Seconds that a page under way may take once the run stops; its thread is left behind then."""
 
@@ -62,6 +66,7 @@ class Run:
         stop: Stop,
         options: RunOptions,
         concurrency: int,
+        recording: Recording | None = None,
     ) -> None:
         self._ledger = ledger
         self._sources = sources
@@ -71,11 +76,13 @@ class Run:
         self._stop = stop
         self._options = options
         self._concurrency = concurrency
+        self._recording = recording
         self._only = [source.name for source in sources] if options.sources else None
         self._queue: asyncio.Queue[Task] = asyncio.Queue(maxsize=concurrency)
         self._unstarted: list[Task] = []
         self._news = asyncio.Event()
         self._scanned = False
+        self._listing_destination = {source.name for source in sources if source.lists_destination}
         self._finished: list[Settlement] = []
         self._many = asyncio.Event()
         self._claimed = self._moved = self._bytes = 0
@@ -105,12 +112,15 @@ class Run:
             feeder = group.create_task(self._feed())
             lanes = [group.create_task(self._lane()) for _ in range(self._concurrency)]
             settler = group.create_task(self._settle_regularly())
+            recorder = group.create_task(self._recording.run()) if self._recording else None
             await self._drained_or_stopped(feeder)
             for task in (feeder, *lanes):
                 task.cancel()
             await asyncio.wait((feeder, *lanes))
             await self._ledger.release([task for task in self._unstarted if not task.again])
             settler.cancel()
+            if recorder:
+                await self._finish_records(recorder)
             if self._limit_reached():
                 self._stop.request(f"--limit of {self._options.limit} reached", limit=True)
             await asyncio.wait((scans,), timeout=SCAN_ENDS if self._stop.event.is_set() else None)
@@ -133,6 +143,17 @@ class Run:
             drained.cancel()
             stopped.cancel()
 
+    async def _finish_records(self, recorder: asyncio.Task[None]) -> None:
+        """Rows of the last objects; when the run stops, those of the batch that is being written."""
+        assert self._recording
+        await self._settle()
+        self._recording.finish()
+        stopped = asyncio.create_task(self._stop.event.wait())
+        await asyncio.wait((recorder, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((recorder,), timeout=RECORDS_END)
+        stopped.cancel()
+        recorder.cancel()
+
     async def _abort_stale_uploads(self) -> None:
         for key, upload_id in await self._ledger.stale_uploads():
             with contextlib.suppress(ObjectError):  # tried again by the next run
@@ -141,12 +162,24 @@ class Run:
 
     async def _scan_all(self) -> None:
         for source in self._sources:
-            await scan(source, self._ledger, self._observer, self._stop.event, self._news.set)
+            if await scan(source, self._ledger, self._observer, self._stop.event, self._found):
+                self._listing_destination.discard(source.name)
+                self._news.set()
         self._scanned = True
         self._news.set()
 
+    def _found(self) -> None:
+        """A page is in the ledger. A row of an object that stands already waits for nothing else."""
+        self._news.set()
+        if self._recording:
+            self._recording.wake()
+
     async def _feed(self) -> None:
         """Keeps the queue full until nothing is left to claim."""
+        # A listing of the destination must not show what this run puts there: it would be taken for more to move.
+        while self._listing_destination and not self._stop.event.is_set():
+            self._news.clear()
+            await self._news.wait()
         async for batch in self._batches():
             for place, task in enumerate(batch):
                 if self._stop.event.is_set():
@@ -211,6 +244,8 @@ class Run:
         self._finished = []
         await self._ledger.settle(batch)
         self._observer.settled(batch)
+        if self._recording:
+            self._recording.wake()
 
     @contextlib.contextmanager
     def _time_limit(self) -> Iterator[None]:
@@ -227,15 +262,18 @@ class Run:
 
     async def _result(self, run: int, started: float, error: MigratorError | None) -> Result:
         tallies: tuple[Tally, ...] = ()
+        records: tuple[RecordTally, ...] = ()
         problems, complete = 0, False
         with contextlib.suppress(MigratorError):
             tallies = tuple(await self._ledger.tallies())
+            records = tuple(await self._ledger.record_tallies())
             problems = await self._ledger.problem_count()
             complete = all([(await self._ledger.cursor(source.name))[1] for source in self._sources])
         seconds = self._stop.monotonic() - started
         requests = dict(self._store.requests)
-        summary = Summary(run, tallies, problems, complete, seconds, self._moved, self._bytes, requests)
+        summary = Summary(run, tallies, problems, complete, seconds, self._moved, self._bytes, requests, records)
         unfinished = not complete or summary.items(State.PLANNED) + summary.items(State.INTENDED) > 0
+        unfinished = unfinished or any(t.records for t in records if t.state in _WAITING)
         error = error or self._stop_error(unfinished)
         status = self._status(summary, error)
         with contextlib.suppress(MigratorError):
@@ -244,7 +282,8 @@ class Run:
 
     def _status(self, summary: Summary, error: MigratorError | None) -> int:
         if error is None:
-            return 1 if summary.items(State.FAILED) or summary.problems else 0
+            rows = any(tally.records for tally in summary.records if tally.state is RecordState.FAILED)
+            return 1 if summary.items(State.FAILED) or summary.problems or rows else 0
         return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
 
     def _stop_error(self, unfinished: bool) -> MigratorError | None:

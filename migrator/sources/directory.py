@@ -33,6 +33,8 @@ _KINDS = (
 class DirectoryScan:
     """Lists the files of a `directory` source; `carry` names the values that later templates want."""
 
+    lists_destination = False
+
     def __init__(self, config: DirectorySource, *, prefix: str, carry: Collection[str]) -> None:
         self.name = config.name
         self._config = config

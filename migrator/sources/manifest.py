@@ -52,6 +52,8 @@ class _Cursor:
 class ManifestScan:
     """Lists the locations of a `manifest` source; `carry` names the values that later templates want."""
 
+    lists_destination = False
+
     def __init__(self, config: ManifestSource, *, prefix: str, carry: Collection[str]) -> None:
         self.name = config.name
         self._config = config

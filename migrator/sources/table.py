@@ -29,6 +29,8 @@ class TableScan:
     `carry` names the values that later templates want; `stands_here` tells whether a bucket is the destination's.
     """
 
+    lists_destination = False
+
     def __init__(
         self,
         config: TableSource,
@@ -128,13 +130,13 @@ class TableScan:
     def _stream(self, statement: str, parameters: tuple[object, ...]) -> Iterator[list[_Raw]]:
         """Rows of one statement through a cursor that the server holds."""
         with self._database.reading() as connection:
-            streaming = connection.execution_options(stream_results=True)
-            cursor = _cursor(streaming, statement, parameters)
+            # Not the driver's own cursor here: SQLAlchemy has taken the first rows from it already.
+            result = connection.execution_options(stream_results=True).exec_driver_sql(statement, parameters)
             try:
-                while page := list(cursor.fetchmany(PAGE_ROWS)):
+                while page := list(result.fetchmany(PAGE_ROWS)):
                     yield page
             finally:
-                cursor.close()
+                result.close()
 
     def _keyless(self) -> tuple[Problem, ...]:
         key = self._config.primary_key

@@ -6,9 +6,9 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from migrator.core.config import Config, DirectorySource, ManifestSource, SourceConfig, TableSource
+from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
-from migrator.core.places import place_of_destination, place_of_item, same_place
+from migrator.core.places import place_of_destination, place_of_item, place_of_source, same_place
 from migrator.core.ports import Reader, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
@@ -16,6 +16,7 @@ from migrator.stores.readers import SchemeReader
 
 if TYPE_CHECKING:
     from migrator.clients.database import Database
+    from migrator.sources.bucket import BucketScan
     from migrator.sources.table import TableScan
 
 
@@ -24,8 +25,8 @@ def view(config: Config) -> LedgerView:
     return LedgerView.open(config.ledger_path)
 
 
-def make_source(source: SourceConfig, config: Config) -> Source:
-    """The adapter that lists `source`."""
+def make_source(source: SourceConfig, config: Config, bucket: str) -> Source:
+    """The adapter that lists `source`; `bucket` is the one in use (see `chosen_bucket`)."""
     prefix, carry = config.destination.prefix, config.carry
     match source:
         case DirectorySource():
@@ -36,14 +37,29 @@ def make_source(source: SourceConfig, config: Config) -> Source:
             from migrator.sources.manifest import ManifestScan
 
             return ManifestScan(source, prefix=prefix, carry=carry)
+        case BucketSource():
+            return _bucket_scan(source, config, bucket)
         case TableSource():
-            return _table_scan(source, config)
+            return _table_scan(source, config, bucket)
 
 
-def _table_scan(source: TableSource, config: Config) -> "TableScan":
+def _bucket_scan(source: BucketSource, config: Config, bucket: str) -> "BucketScan":
+    from migrator.sources.bucket import BucketScan
+
+    return BucketScan(
+        source,
+        place=place_of_source(source, config.destination),
+        destination=None if config.destination.url else place_of_destination(config.destination, bucket),
+        transfer=config.transfer,
+        prefix=config.destination.prefix,
+        carry=config.carry,
+    )
+
+
+def _table_scan(source: TableSource, config: Config, bucket: str) -> "TableScan":
     from migrator.sources.table import TableScan
 
-    here = place_of_destination(config.destination)
+    here = place_of_destination(config.destination, bucket)
 
     @functools.cache
     def stands_here(bucket: str) -> bool:
@@ -83,6 +99,10 @@ def make_reader(config: Config) -> Reader:
 
         http = HttpReader(config.transfer, [source.name for source in listed if source.allow_private])
         readers |= {"http": http, "https": http}
+    if listed or any(isinstance(source, BucketSource) for source in config.sources):
+        from migrator.stores.s3_reader import S3Reader
+
+        readers["s3"] = S3Reader(functools.partial(place_of_item, config), config.transfer)
     return SchemeReader(readers)
 
 

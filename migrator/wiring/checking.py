@@ -69,7 +69,7 @@ async def _test_connection(config: Config) -> list[Check]:
     reader = make_reader(config)
     try:
         for source in config.sources:
-            checks += await _check_source(source, config, reader)
+            checks += await _check_source(source, config, bucket, reader)
     finally:
         await reader.close()
     return checks
@@ -91,10 +91,10 @@ async def _keep(config: Config, capabilities: Capabilities) -> Check:
     return Check("ledger", "keep", True, f"what was found is in {config.ledger_path}")
 
 
-async def _check_source(source: SourceConfig, config: Config, reader: Reader) -> list[Check]:
-    """Lists the first page and opens its first object."""
+async def _check_source(source: SourceConfig, config: Config, bucket: str, reader: Reader) -> list[Check]:
+    """Lists the first page and reads the beginning of its first object."""
     try:
-        adapter = make_source(source, config)
+        adapter = make_source(source, config, bucket)
         page = await asyncio.to_thread(lambda: next(adapter.scan(None), None))
     except MigratorError as error:
         return [Check(source.name, "list", False, error.message, error.hint)]
@@ -105,7 +105,8 @@ async def _check_source(source: SourceConfig, config: Config, reader: Reader) ->
     item = page.items[0]
     task = Task(0, "", source.name, item.location, item.key, item.size, item.fingerprint, item.fields, item.signed)
     try:
-        async with reader.open(task):
+        async with reader.open(task) as body:
+            await body.read(1)
             checks.append(Check(source.name, "read", True, f"{item.location} opens"))
     except MigratorError as error:
         checks.append(Check(source.name, "read", False, error.message, error.hint))

@@ -51,8 +51,8 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
 
 
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
-    sources = [make_source(source, config) for source in selected(config, options.sources)]
     bucket = await chosen_bucket(config, ledger)
+    sources = [make_source(source, config, bucket) for source in selected(config, options.sources)]
     async with open_store(config, bucket) as store:
         await check_bucket(store)
         capabilities = await _capabilities(config, ledger, store, observer)
@@ -164,10 +164,12 @@ def plan(config: Config, names: Sequence[str], observer: Observer, *, dry_run: b
 
 
 async def _plan(config: Config, names: Sequence[str], observer: Observer, temporary: Path | None) -> PlanResult:
-    sources = [make_source(source, config) for source in selected(config, names)]
+    chosen = selected(config, names)
     stop = Stop()
     started = stop.monotonic()
     async with open_ledger(config) as ledger:
+        bucket = await chosen_bucket(config, ledger)
+        sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
         with stop.on_signals():
             for source in sources:

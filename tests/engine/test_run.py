@@ -25,6 +25,7 @@ class Pages:
     """A source called `files` with `count` items, a hundred a page; `between` runs before each page but the first."""
 
     name = "files"
+    lists_destination = False
 
     def __init__(self, count: int, between: threading.Event | None = None) -> None:
         self.items = [Item(f"memory://{number}", f"{number}", size=8) for number in range(count)]

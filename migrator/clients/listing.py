@@ -1,0 +1,145 @@
+"""What a bucket holds, page by page (ListObjectsV2), for those who wait for it in a thread."""
+
+import asyncio
+import html
+import re
+import threading
+from collections.abc import Coroutine, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import unquote_plus
+
+from migrator.clients.aws import connect, is_same_bucket
+from migrator.clients.refusals import read_element
+from migrator.clients.s3 import S3Client
+from migrator.clients.signing import encode_query
+from migrator.core.config import Transfer
+from migrator.core.errors import Fatal, Transient
+from migrator.core.model import Side
+from migrator.core.places import Place
+
+T = TypeVar("T")
+
+PAYER = {"x-amz-request-payer": "requester"}
+
+_KEY = re.compile(rb"<Key>([^<]*)</Key>")
+_SIZE = re.compile(rb"<Size>(\d+)</Size>")
+_ETAG = re.compile(rb'<ETag>(?:&quot;|&#34;|")?([^<&"]*)')
+_CLOSING_SECONDS = 5.0
+
+
+class Listed(NamedTuple):
+    """One object. `etag` is without quotes and no hash of anything."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ListedPage(NamedTuple):
+    """One answer. `token` asks for the next one; it is empty in the last."""
+
+    objects: list[Listed]
+    token: str
+
+
+def read_page(body: bytes) -> ListedPage:
+    """One page of ListObjectsV2. Raises Transient where it is not whole."""
+    keys, sizes, etags = _KEY.findall(body), _SIZE.findall(body), _ETAG.findall(body)
+    if not len(keys) == len(sizes) == len(etags):
+        raise Transient("LIST: the answer tells no size or ETag of some object", side=Side.SOURCE)
+    names = [key.decode("utf-8", "surrogateescape") for key in keys]
+    # Also where they are URL-encoded: Ceph leaves an apostrophe to XML.
+    names = [html.unescape(name) if "&" in name else name for name in names]
+    if read_element(body, "EncodingType") == "url":
+        names = [unquote_plus(name, errors="surrogateescape") if "%" in name or "+" in name else name for name in names]
+    more = read_element(body, "IsTruncated") == "true"
+    token = read_element(body, "NextContinuationToken") if more else ""
+    return ListedPage([Listed(n, int(s), e.decode()) for n, s, e in zip(names, sizes, etags, strict=True)], token)
+
+
+class Lister:
+    """Lists one bucket. Its requests are made in a thread of their own: the next page comes while one is taken in."""
+
+    def __init__(self, place: Place, transfer: Transfer) -> None:
+        self._place = place
+        self._transfer = transfer
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="migrator-list", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._client = self._run(self._connect())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run(self._close())
+        self._end()
+
+    def is_same(self, other: Place) -> bool:
+        """Whether `other` is this very bucket."""
+        return self._run(is_same_bucket(self._place, other, self._transfer))
+
+    def pages(self, prefix: str, after: str) -> Iterator[list[Listed]]:
+        """Every object whose key begins with `prefix` and comes after `after`, 1,000 a page, in the order of keys.
+
+        Raises Forbidden, Fatal, or what may pass: Transient, Throttled.
+        """
+        answer = self._ask({"start-after": after} if after else {}, prefix)
+        while True:
+            body = answer.result()
+            objects, token = read_page(body)
+            if objects:
+                _check_order(objects, after)
+                after = objects[-1].key
+            if not token:
+                yield objects
+                return
+            # A token expires and a key does not; but where everything on a page was deleted there is only the token.
+            answer = self._ask({"start-after": after} if objects else {"continuation-token": token}, prefix)
+            yield objects
+
+    def _ask(self, start: dict[str, str], prefix: str) -> "asyncio.Future[bytes]":
+        # Asked for URL-encoded: XML cannot hold every byte of a key.
+        query = encode_query({"list-type": "2", "encoding-type": "url", "prefix": prefix, **start})
+        return asyncio.run_coroutine_threadsafe(self._request(query), self._loop)  # type: ignore[return-value]
+
+    async def _request(self, query: str) -> bytes:
+        return (await self._client.send("LIST", "GET", "", {}, query=query)).body
+
+    async def _connect(self) -> S3Client:
+        access = await connect(self._place, self._transfer, self._place.bucket)
+        self._access = access
+        return S3Client(access, self._transfer, side=Side.SOURCE, always=PAYER if self._place.request_payer else None)
+
+    async def _close(self) -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await self._client.close()
+        await self._access.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSING_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+def _check_order(objects: list[Listed], after: str) -> None:
+    """Keys that do not come in order would be left out, or come for ever, when the listing goes on after the last."""
+    keys = [one.key.encode("utf-8", "surrogateescape") for one in objects]
+    if keys[0] <= after.encode("utf-8", "surrogateescape") or keys != sorted(keys):
+        raise Fatal(
+            "LIST: the server does not list keys in their order, or not after the one that it was told",
+            side=Side.SOURCE,
+            hint="write the keys into a manifest of s3:// locations and move that",
+        )
