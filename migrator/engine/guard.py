@@ -266,9 +266,7 @@ class RetryPolicy:
             asked = getattr(state.outcome.exception(), "retry_after", None)
         elif isinstance(failed := _result(state), Failed):
             asked = failed.retry_after
-        backoff = min(LONGEST_BACKOFF, self.first_backoff * 2.0 ** (state.attempt_number - 1))
-        # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        jitter = random.uniform(0, backoff)
+        jitter = full_jitter(state.attempt_number, self.first_backoff, LONGEST_BACKOFF)
         return jitter if asked is None else min(asked, LONGEST_THROTTLE) + jitter
 
     def _tell(self, state: RetryCallState, task: Task) -> None:
@@ -282,6 +280,14 @@ class RetryPolicy:
                 fault=failed.fault.value,
                 attempt=state.attempt_number,
             )
+
+
+def full_jitter(failures: int, first: float, longest: float) -> float:
+    """Seconds to wait after so many failures: anything up to a bound that doubles with each of them.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    return random.uniform(0, min(longest, first * 2.0 ** min(failures - 1, 30)))
 
 
 def _result(state: RetryCallState) -> Outcome:

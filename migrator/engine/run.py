@@ -23,9 +23,9 @@ COLLECT_EVERY = 20_000
 """New objects between two garbage collections: moving makes few cycles, and at 700 collecting was 6% of a profile."""
 RECORDS_END = 1.5
 """Seconds that a transaction under way may take once the run stops; the next run sees what became of it."""
-_WAITING = (RecordState.READY, RecordState.INTENDED)
 SCAN_ENDS = 1.0
 """Seconds that a page under way may take once the run stops; its thread is left behind then."""
+_WAITING = (RecordState.READY, RecordState.INTENDED)
 
 
 @dataclass(frozen=True, slots=True)
