@@ -153,7 +153,7 @@ def _engine(url: URL, dialect: str, timeout: float, connect_timeout: float) -> E
         milliseconds = max(1, round(timeout * 1000))
         # Within the transaction only: a session of a pooler goes to others afterwards.
         statement = f"SET LOCAL statement_timeout = {milliseconds}"
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(statement))
+        event.listen(engine, "begin", lambda connection: _driver(connection).execute(statement))
     else:
         event.listen(engine, "do_connect", _open_mysql)
     return engine
@@ -177,6 +177,11 @@ def _open_mysql(dialect: Dialect, _record: Any, arguments: list[Any], options: d
     except TypeError:  # its text may repeat what stands after the question mark
         text = "the database URL has a parameter after its ? that the driver PyMySQL does not know"
         raise PreflightError(text, "remove it") from None
+
+
+def _driver(connection: Connection) -> Any:
+    """The driver's own connection, to which the options of SQLAlchemy's (streaming) do not apply."""
+    return connection.connection.dbapi_connection
 
 
 def _begin_sqlite(connection: Connection) -> None:
