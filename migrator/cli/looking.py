@@ -13,7 +13,7 @@ from migrator.cli.options import CONFIG_FILE, ConfigFile, Json
 from migrator.cli.output import Output
 from migrator.cli.summary import command, totals
 from migrator.core.errors import ConfigError, MigratorError
-from migrator.core.model import State
+from migrator.core.model import RecordState, State
 from migrator.reports import words
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from migrator.ledger.view import LedgerView, Pace
     from migrator.reports.overview import Overview
 
-FORMATS = ("md", "json", "csv")
-FILES = {"md": "report.md", "json": "report.json", "csv": "failed.csv"}
+FORMATS = ("md", "json", "csv", "rows")
+FILES = {"md": "report.md", "json": "report.json", "csv": "failed.csv", "rows": "failed_rows.csv"}
 
 ENDINGS = {
     0: "was complete",
@@ -66,10 +66,11 @@ def status(
 def _show_status(output: Output, config: "Config", config_file: Path, *, clear: bool) -> None:
     from migrator import wiring
     from migrator.reports.overview import overview
+    from migrator.reports.rows import targets_of
     from migrator.reports.tree import overview_tree
 
     with wiring.view(config) as view:
-        seen, holder = overview(view, brief=True), view.holder()
+        seen, holder = overview(view, targets_of(config), brief=True), view.holder()
         # Not from before this run began: what lies between two runs would make it look slow.
         age = time.time() - seen.runs[-1].started_at if seen.runs else 0
         pace = view.pace(max(10, min(60, int(age))))
@@ -95,12 +96,14 @@ def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", 
     if seen.total:
         known = "" if seen.complete else " known so far (the scan is not complete)"
         yield f"done    {done * 100 // seen.total} %, {words.count(done)} of {words.count(seen.total, 'object')}{known}"
+    if seen.rows:
+        yield f"rows    {words.count(seen.records(RecordState.RECORDED))} of {words.count(seen.rows, 'row')} updated"
     if holder and pace.items:
         left = f", about {words.duration(seen.to_move / pace.items)} left" if seen.complete and seen.to_move else ""
         yield f"speed   {words.rate(pace.items)} objects/s, {words.size(pace.bytes)}/s{left}"
-    if seen.items(State.FAILED) or seen.problem_count:
+    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count:
         yield f"more    `{command('report', config_file)}` names what failed, with examples and what to do"
-    if not holder and (seen.to_move or not seen.complete):
+    if not holder and (seen.to_move or seen.rows_to_update or not seen.complete):
         yield f"next    `{command('migrate', config_file)}` goes on"
     yield f"ledger  {seen.path}"
 
@@ -121,7 +124,10 @@ def _running(seen: "Overview", holder: "Holder | None") -> str:
 def report(
     config_file: ConfigFile = CONFIG_FILE,
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help="md (default), json, or csv: what failed.")
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="md (default), json; csv: failed items; rows: failed rows, as csv."
+        ),
     ] = None,
     output_path: Annotated[
         Path | None,
@@ -133,7 +139,8 @@ def report(
     \b
     Examples:
       migrator report                              a page of Markdown on stdout
-      migrator report -o report/                   report.md, report.json and failed.csv in a folder
+      migrator report -o report/                   report.md, report.json, failed.csv and, where rows are updated,
+                                                   failed_rows.csv in a folder
       migrator report --format csv -o failed.csv   failed items; itself a manifest, so
       migrator copy failed.csv s3://bucket/ --key '{key}'   tries them by another way
       migrator report --format json | jq '.failures[].location'
@@ -145,42 +152,53 @@ def report(
     config = wiring.load_config(config_file, {})
     with wiring.view(config) as view:
         if output_path is None:
-            _write(format_name or "md", view, config.name, sys.stdout)
+            _write(format_name or "md", view, config, sys.stdout)
             return 0
-        for path, each in _targets(output_path, format_name):
+        # Where nothing updates rows, a file of failed ones would only puzzle.
+        without = () if view.record_tallies() else ("rows",)
+        for path, each in _targets(output_path, format_name, without):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("w", encoding="utf-8", newline="") as file:
-                    _write(each, view, config.name, file)
+                    _write(each, view, config, file)
             except OSError as error:
                 raise MigratorError(f"{path} cannot be written: {error.strerror}") from None
             Output().say([f"wrote {path}"])
     return 0
 
 
-def _targets(path: Path, format_name: str | None) -> list[tuple[Path, str]]:
+def _targets(path: Path, format_name: str | None, without: tuple[str, ...]) -> list[tuple[Path, str]]:
     """(file, format) of each that is wanted: a folder takes all formats, a file the one that its suffix says."""
     by_suffix = {".md": "md", ".json": "json", ".csv": "csv"}
     if path.is_dir() or (not path.suffix and format_name is None):
-        return [(path / FILES[each], each) for each in FORMATS if format_name in (None, each)]
+        return [
+            (path / FILES[each], each)
+            for each in FORMATS
+            if format_name == each or (not format_name and each not in without)
+        ]
     return [(path, format_name or by_suffix.get(path.suffix.lower(), "md"))]
 
 
-def _write(format_name: str, view: "LedgerView", name: str, file: TextIO) -> None:
+def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO) -> None:
     from migrator.reports.overview import overview
+    from migrator.reports.rows import targets_of, write_failed_rows
 
+    name, targets = config.name, targets_of(config)
+    if format_name == "rows":
+        write_failed_rows(view.failed_records(), targets, file)
+        return
     if format_name == "csv":
         from migrator.reports.failed_csv import write_failed
 
         write_failed(view.failures(), file)
         return
-    seen, release = overview(view), version("migrator")
+    seen, release = overview(view, targets), version("migrator")
     if format_name == "json":
         from migrator.reports.report_json import write_json
         from migrator.reports.tree import overview_tree
 
         head = {"migration": name, "migrator": release, "written": words.moment(time.time())}
-        write_json({**head, **overview_tree(seen)}, view.failures(), file)
+        write_json({**head, **overview_tree(seen)}, view.failures(), view.failed_records(), targets, file)
     else:
         from migrator.reports.markdown import markdown
 

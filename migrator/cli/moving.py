@@ -193,12 +193,13 @@ def move(output: Output, config: "Config", options: "RunOptions", config_file: P
     """A run with everything around it: the display, the log, the summary."""
     from migrator import wiring
     from migrator.reports.overview import overview
+    from migrator.reports.rows import targets_of
     from migrator.reports.tree import overview_tree, summary_tree
 
     with observing(output, config, "migrate", _counts(config, options)) as observer:
         result = wiring.migrate(config, options, observer)
     with wiring.view(config) as view:
-        seen = overview(view)
+        seen = overview(view, targets_of(config))
     if output.as_json:
         ending = {"exit_status": result.exit_status, "stopped": result.error.message if result.error else ""}
         output.emit({"event": "summary", **summary_tree(result.summary), **ending, **overview_tree(seen)})
@@ -236,6 +237,7 @@ def show_plan(
     from migrator.cli.observers.counts import Counts
     from migrator.reports.overview import overview
     from migrator.reports.requests import estimate
+    from migrator.reports.rows import targets_of
     from migrator.reports.tree import overview_tree
 
     names = tuple(sources or ())
@@ -244,7 +246,7 @@ def show_plan(
         result = wiring.plan(config, names, observer, dry_run=dry_run)
     try:
         with result.view() as view:
-            seen = overview(view)
+            seen = overview(view, targets_of(config))
             requests = estimate(seen, *view.large(SMALL, config.transfer.part_size))
     finally:
         if dry_run:

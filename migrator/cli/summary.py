@@ -7,11 +7,15 @@ from pathlib import Path
 
 from migrator.cli.options import CONFIG_FILE
 from migrator.core.errors import Interrupted, LimitReached, MigratorError
-from migrator.core.model import State, Summary
+from migrator.core.model import RecordState, State, Summary
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState
 from migrator.reports.requests import Requests
+from migrator.reports.rows import what_happened
+
+SHOWN = 5
+"""Rows of one fault that are named; the report names more."""
 
 HEADS = ("source", "to move", "bytes", "stored", "skipped", "failed", "left out", "problems")
 
@@ -56,10 +60,13 @@ def _moved(summary: Summary) -> str:
 
 
 def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
-    if stopped or seen.to_move or not seen.complete:
+    if stopped or seen.to_move or seen.rows_to_update or not seen.complete:
+        rows = f" and {words.count(seen.rows_to_update, 'row')} to update" if seen.rows_to_update else ""
         left = words.count(seen.to_move, "object")
         more = "" if seen.complete else ", and the scan goes on"
-        yield f"next    the same command again goes on where this stopped ({left} to move{more})"
+        yield f"next    the same command again goes on where this stopped ({left} to move{rows}{more})"
+    elif seen.records(RecordState.FAILED):
+        yield f"next    `{command('report', config_file)} -o report/` lists what failed, rows as well"
     elif seen.items(State.FAILED) or seen.problem_count:
         yield f"next    `{command('report', config_file)} --format csv -o failed.csv` lists what failed"
     else:
@@ -67,12 +74,22 @@ def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
 
 
 def totals(seen: Overview) -> Iterator[str]:
-    """A line for each state that has items."""
+    """A line for each state that has items or rows."""
     reasons = {State.SKIPPED: seen.skipped, State.FAILED: seen.failed}
     rows = [
         (state.value, words.count(seen.items(state)), _size(seen, state), words.reasons(reasons.get(state, {})))
         for state in State
         if seen.items(state)
+    ]
+    rows += [
+        (
+            f"rows {state.value}",
+            words.count(seen.records(state)),
+            "",
+            words.reasons(seen.failed_records if state is RecordState.FAILED else {}),
+        )
+        for state in RecordState
+        if seen.records(state)
     ]
     if seen.problem_count:
         rows.append(("problems", words.count(seen.problem_count), "", "in the sources"))
@@ -96,8 +113,22 @@ def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
             message = mask_text(example.message)
             yield f"    such as     {message if example.location in message else f'{example.location}: {message}'}"
         yield f"    what to do  {aimed(words.ADVICE[fault], config_file)}"
+    yield from failed_rows(seen, config_file)
     yield from problems(seen)
     yield from collisions(seen)
+
+
+def failed_rows(seen: Overview, config_file: Path) -> Iterator[str]:
+    """Rows that were not updated, by fault, and the first of them by name."""
+    if not seen.failed_records:
+        return
+    yield ""
+    yield "Rows not updated"
+    for fault, number in seen.failed_records.items():
+        yield f"  {fault} {words.count(number)}: {words.ROW_MEANING.get(fault, words.MEANING[fault])}"
+        for record in [record for record in seen.failed_rows if record.fault == fault][:SHOWN]:
+            yield f"    {what_happened(record, seen.targets)}"
+        yield f"    what to do  {aimed(words.ROW_ADVICE.get(fault, words.ADVICE[fault]), config_file)}"
 
 
 def problems(seen: Overview) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from migrator.core.model import Capabilities, State
+from migrator.core.model import Capabilities, RecordState, State
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview
+from migrator.reports.rows import what_happened
 
 
 def markdown(seen: Overview, name: str, version: str, now: float) -> str:
@@ -14,7 +15,9 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
         _head(seen, name, version, now),
         _totals(seen),
         _sources(seen),
+        _rows(seen),
         _failures(seen),
+        _failed_rows(seen),
         _problems(seen),
         _capabilities(seen.capabilities),
         _requests(seen),
@@ -36,10 +39,15 @@ def _verdict(seen: Overview) -> str:
         return f"**Not finished:** {words.count(seen.to_move, 'object')} {verb} still to be moved."
     if not seen.complete:
         return "**Not finished:** the scan is incomplete."
-    if seen.items(State.FAILED) or seen.problem_count:
+    if seen.rows_to_update:
+        verb = "is" if seen.rows_to_update == 1 else "are"
+        return f"**Not finished:** {words.count(seen.rows_to_update, 'row')} {verb} still to be updated."
+    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count:
         failed, problems = words.count(seen.items(State.FAILED), "object"), words.count(seen.problem_count, "problem")
-        return f"**Finished with gaps:** {failed} failed, {problems} in the sources."
-    return "**Complete:** every object that the sources list stands in the destination."
+        rows = f"{words.count(seen.records(RecordState.FAILED), 'row')} not updated, " if seen.rows else ""
+        return f"**Finished with gaps:** {failed} failed, {rows}{problems} in the sources."
+    rows = ", and every row that refers to one says so" if seen.rows else ""
+    return f"**Complete:** every object that the sources list stands in the destination{rows}."
 
 
 def _totals(seen: Overview) -> Iterator[str]:
@@ -78,6 +86,41 @@ def _sources(seen: Overview) -> Iterator[str]:
     ]
     heads = ("source", "scan", "stored", "skipped", "failed", "to move", "left out by filters", "problems")
     yield from _table(heads, rows, "llrrrrrr")
+
+
+def _rows(seen: Overview) -> Iterator[str]:
+    if not seen.rows:
+        return
+    yield "## Rows of the database"
+    yield ""
+    rows = [
+        (
+            _plain(source.name),
+            _code(target.table) if (target := seen.targets.get(source.name)) else "",
+            *(words.count(source.records.get(state, 0)) for state in (RecordState.RECORDED, RecordState.FAILED)),
+            words.count(sum(source.records.get(state, 0) for state in (RecordState.READY, RecordState.INTENDED))),
+            words.count(source.records.get(RecordState.PLANNED, 0)),
+        )
+        for source in seen.sources
+        if source.records
+    ]
+    heads = ("source", "table", "updated", "failed", "to update", "waiting for their objects")
+    yield from _table(heads, rows, "llrrrr")
+
+
+def _failed_rows(seen: Overview) -> Iterator[str]:
+    if not seen.failed_records:
+        return
+    yield "## Rows that were not updated"
+    yield ""
+    for fault, number in seen.failed_records.items():
+        advice = words.ROW_ADVICE.get(fault, words.ADVICE[fault])
+        meaning = words.ROW_MEANING.get(fault, words.MEANING[fault])
+        yield f"{fault} {words.count(number)}: {meaning}. What to do: {advice}."
+        yield ""
+    for record in seen.failed_rows:
+        yield f"- {_plain(what_happened(record, seen.targets))} Its object: {_code(record.key)}."
+    yield from _rest(sum(seen.failed_records.values()) - len(seen.failed_rows))
 
 
 def _failures(seen: Overview) -> Iterator[str]:

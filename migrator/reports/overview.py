@@ -4,11 +4,12 @@ Read from tallies and small tables, so it is as quick for ten million items as f
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migrator.core.model import Capabilities, Fault, Problem, State, Tally
+from migrator.core.model import Capabilities, Fault, Problem, RecordState, RecordTally, State, Tally
+from migrator.reports.rows import FailedRecord, Targets
 
 Key = TypeVar("Key", bound=str)
 
@@ -83,6 +84,8 @@ class View(Protocol):
     def collision_count(self) -> int: ...
     def failures(self, limit: int | None = None) -> Iterator[FailedItem]: ...
     def example(self, fault: Fault) -> FailedItem | None: ...
+    def record_tallies(self) -> Sequence[RecordTally]: ...
+    def failed_records(self, limit: int | None = None) -> Iterator[FailedRecord]: ...
     def runs(self) -> Sequence[PastRun]: ...
     def scans(self) -> Sequence[Scan]: ...
     def capabilities(self) -> Capabilities | None: ...
@@ -90,7 +93,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """One source: items and bytes by state, its skipped and failed items by reason, and how far its scan is."""
+    """One source: items and bytes by state, skipped and failed items by reason, its rows, and how far its scan is."""
 
     name: str
     items: Mapping[State, int]
@@ -100,6 +103,8 @@ class SourceState:
     left_out: int
     problems: int
     complete: bool
+    records: Mapping[RecordState, int] = field(default_factory=dict)
+    failed_records: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def to_move(self) -> int:
@@ -125,6 +130,9 @@ class Overview:
     collision_count: int
     runs: tuple[PastRun, ...]
     capabilities: Capabilities | None
+    failed_rows: tuple[FailedRecord, ...] = ()
+    """The first of them."""
+    targets: Targets = field(default_factory=dict)
 
     def items(self, state: State) -> int:
         """Items in one state."""
@@ -133,6 +141,25 @@ class Overview:
     def size(self, state: State) -> int:
         """Known bytes in one state."""
         return sum(source.sizes.get(state, 0) for source in self.sources)
+
+    def records(self, state: RecordState) -> int:
+        """Rows of the database in one state."""
+        return sum(source.records.get(state, 0) for source in self.sources)
+
+    @property
+    def rows(self) -> int:
+        """All rows that refer to items and are updated."""
+        return sum(sum(source.records.values()) for source in self.sources)
+
+    @property
+    def rows_to_update(self) -> int:
+        """Rows whose objects stand: a run would update them at once."""
+        return self.records(RecordState.READY) + self.records(RecordState.INTENDED)
+
+    @property
+    def failed_records(self) -> dict[str, int]:
+        """Rows that were not updated, by fault."""
+        return _sum(source.failed_records for source in self.sources)
 
     @property
     def total(self) -> int:
@@ -161,6 +188,8 @@ class Overview:
             left_out=sum(source.left_out for source in self.sources),
             problems=self.problem_count,
             complete=self.complete,
+            records=_sum(source.records for source in self.sources),
+            failed_records=self.failed_records,
         )
 
     @property
@@ -179,7 +208,7 @@ class Overview:
         return _sum(run.requests for run in self.runs)
 
 
-def overview(view: View, *, brief: bool = False) -> Overview:
+def overview(view: View, targets: Targets, *, brief: bool = False) -> Overview:
     """Gathers everything but the long lists. `brief`: only what needs no look at items."""
     sources = _sources(view)
     faults = sorted({Fault(fault) for source in sources for fault in source.failed})
@@ -194,17 +223,27 @@ def overview(view: View, *, brief: bool = False) -> Overview:
         collision_count=view.collision_count(),
         runs=tuple(view.runs()),
         capabilities=view.capabilities(),
+        failed_rows=() if brief else tuple(view.failed_records(FIRST)),
+        targets=targets,
     )
 
 
 def _sources(view: View) -> tuple[SourceState, ...]:
-    tallies = view.tallies()
+    tallies, records = view.tallies(), view.record_tallies()
     scans = {scan.source: scan for scan in view.scans()}
     names = dict.fromkeys([*scans, *(tally.source for tally in tallies)])
-    return tuple(_source(name, scans.get(name), [tally for tally in tallies if tally.source == name]) for name in names)
+    return tuple(
+        _source(
+            name,
+            scans.get(name),
+            [tally for tally in tallies if tally.source == name],
+            [tally for tally in records if tally.source == name],
+        )
+        for name in names
+    )
 
 
-def _source(name: str, scan: Scan | None, tallies: Sequence[Tally]) -> SourceState:
+def _source(name: str, scan: Scan | None, tallies: Sequence[Tally], records: Sequence[RecordTally]) -> SourceState:
     return SourceState(
         name=name,
         items=_sum({tally.state: tally.items} for tally in tallies),
@@ -214,6 +253,8 @@ def _source(name: str, scan: Scan | None, tallies: Sequence[Tally]) -> SourceSta
         left_out=scan.skipped if scan else 0,
         problems=scan.problems if scan else 0,
         complete=scan.complete if scan else False,
+        records=_sum({tally.state: tally.records} for tally in records),
+        failed_records=_sum({tally.reason: tally.records} for tally in records if tally.state is RecordState.FAILED),
     )
 
 

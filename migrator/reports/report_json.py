@@ -1,4 +1,4 @@
-"""report.json: the overview and every failed item, streamed."""
+"""report.json: the overview, every failed item and every row that was not updated, streamed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,24 +6,41 @@ from typing import TextIO
 
 from migrator.core.secrets import mask_text
 from migrator.reports.overview import FailedItem
+from migrator.reports.rows import FailedRecord, Targets, failed_row
 
 
-def write_json(tree: Mapping[str, object], failures: Iterable[FailedItem], file: TextIO) -> None:
-    """Writes one object: `tree` and, in `failures`, the failed items as they come."""
+def write_json(
+    tree: Mapping[str, object],
+    failures: Iterable[FailedItem],
+    failed_rows: Iterable[FailedRecord],
+    targets: Targets,
+    file: TextIO,
+) -> None:
+    """Writes one object: `tree`, the failed items in `failures` and the rows in `failed_rows`, as they come."""
     file.write("{\n")
     for name, value in tree.items():
         file.write(f"  {json.dumps(name)}: {json.dumps(value, default=str)},\n")
-    file.write('  "failures": [')
+    _write_list("failures", (_failed_item(item) for item in failures), file)
+    file.write(",\n")
+    _write_list("failed_rows", (failed_row(record, targets) for record in failed_rows), file)
+    file.write("\n}\n")
+
+
+def _write_list(name: str, rows: Iterable[Mapping[str, object]], file: TextIO) -> None:
+    file.write(f"  {json.dumps(name)}: [")
     separator = "\n    "
-    for item in failures:
-        row = {
-            "source": item.source,
-            "location": item.location,
-            "key": item.key,
-            "fault": item.fault,
-            "attempts": item.attempts,
-            "message": mask_text(item.message),
-        }
+    for row in rows:
         file.write(separator + json.dumps(row))
         separator = ",\n    "
-    file.write("\n  ]\n}\n")
+    file.write("\n  ]")
+
+
+def _failed_item(item: FailedItem) -> dict[str, object]:
+    return {
+        "source": item.source,
+        "location": item.location,
+        "key": item.key,
+        "fault": item.fault,
+        "attempts": item.attempts,
+        "message": mask_text(item.message),
+    }

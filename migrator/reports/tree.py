@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 
-from migrator.core.model import State, Summary
+from migrator.core.model import RecordState, State, Summary
 from migrator.reports import words
 from migrator.reports.overview import Overview, PastRun, SourceState
+from migrator.reports.rows import failed_row
 
 Tree = dict[str, object]
 
@@ -28,6 +29,9 @@ def overview_tree(seen: Overview) -> Tree:
         "first_collisions": [
             {"key": each.key, "first": each.first, "second": each.location} for each in seen.collisions
         ],
+        "records": {state.value: seen.records(state) for state in RecordState},
+        "failed_records": seen.failed_records,
+        "first_failed_records": [failed_row(record, seen.targets) for record in seen.failed_rows],
         "sources": [source_tree(source) for source in seen.sources],
         "requests": seen.requests,
         "capabilities": asdict(seen.capabilities) if seen.capabilities else None,
@@ -45,6 +49,8 @@ def source_tree(source: SourceState) -> Tree:
         },
         "skipped": dict(source.skipped),
         "failed": dict(source.failed),
+        "records": {state.value: source.records.get(state, 0) for state in RecordState},
+        "failed_records": dict(source.failed_records),
         "left_out": source.left_out,
         "problems": source.problems,
     }

@@ -35,6 +35,19 @@ ADVICE: dict[str, str] = {
 }
 """What the operator does about failed items of each fault."""
 
+ROW_MEANING: dict[str, str] = {
+    Fault.CONFLICT: "somebody changed or deleted the row, or other bytes were left under the key of its object",
+    Fault.INVALID: "a column cannot hold its new value, or a template lacks one",
+}
+"""What a fault means of a row that was not updated."""
+
+ROW_ADVICE: dict[str, str] = {
+    Fault.CONFLICT: "look at the rows; to take them as they are now, `migrator plan`, then "
+    "`migrator retry --fault conflict` and `migrator migrate`",
+    Fault.INVALID: "mend the templates of `update.set` or the columns, then `migrator retry --fault invalid`",
+}
+"""What the operator does about rows that were not updated."""
+
 DIGESTS: dict[str, str] = {
     Digest.SHA256: "SHA-256 sent with the object, checked and kept by the server",
     Digest.MD5: "Content-MD5, checked by the server",

@@ -213,7 +213,7 @@ def test_retry_puts_failed_items_back(project: Project, site: Serve) -> None:
 def test_retry_for_machines_and_of_an_unknown_fault(project: Project) -> None:
     project.files(a="1")
     project.run("migrate")
-    assert json.loads(project.run("retry", "--json").out) == {"planned": 0, "records": 0}
+    assert json.loads(project.run("retry", "--json").out) == {"planned": 0, "records": 0, "variants": 0}
     ended = project.run("retry", "--fault", "bad-luck")
     assert (ended.status, "faults are gone, forbidden" in ended.err) == (2, True)
 
