@@ -251,6 +251,9 @@ class RetryPolicy:
                 return self.clock.monotonic() - started > LONGEST_THROTTLE
             return state.attempt_number > self.retries
 
+        async def once() -> T:  # tenacity awaits coroutine functions only, not whatever returns an awaitable
+            return await request()
+
         return await AsyncRetrying(
             retry=retry_if_exception(lambda e: isinstance(e, Transient | ThrottledError)),
             stop=over,
@@ -258,7 +261,7 @@ class RetryPolicy:
             sleep=self.clock.sleep,
             before_sleep=note,
             reraise=True,
-        )(request)
+        )(once)
 
     def _wait(self, state: RetryCallState) -> float:
         asked = None

@@ -86,9 +86,12 @@ class Transfer:
 
     async def _move_small(self, task: Task, body: Body, data: bytes, standing: Standing | None) -> Outcome:
         await body.check()
+        own = self._means.rules.own_put(task, body)
+        if own:
+            return own
         self._means.rules.check_size(task, len(data))
         self._means.rules.check_content(task, data[:4096], len(data))
-        sha256 = await _sha256(data)
+        sha256 = await sha256_of(data)
         upload = self._means.rules.upload(task, body, data[:4096], len(data), sha256)
         if not self._variants.wanted(task.source):
             return await self._place(task, upload, data, standing)
@@ -134,7 +137,7 @@ class Transfer:
                 raise
             return replace(outcome, variants=self._variants.unmade(task, error.fault, str(error)))
         try:
-            original = Original(len(data), outcome.sha256 if outcome else await _sha256(data), kind)
+            original = Original(len(data), outcome.sha256 if outcome else await sha256_of(data), kind)
             if outcome is None:
                 return await self._only_variants(task, data, original)
             drawn = await self._variants.render(task, data, original)
@@ -200,7 +203,8 @@ def _arrived(outcome: Outcome) -> TypeGuard[Stored | Skipped]:
     )
 
 
-async def _sha256(data: bytes) -> bytes:
+async def sha256_of(data: bytes) -> bytes:
+    """Its SHA-256; in a thread where that would hold up the event loop."""
     if len(data) <= HASH_INLINE:
         return hashlib.sha256(data).digest()
     return await asyncio.to_thread(lambda: hashlib.sha256(data).digest())

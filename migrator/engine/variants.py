@@ -112,9 +112,12 @@ class Variants:
         """Puts what was rendered. Call it only when the original stands: a failed item leaves nothing behind."""
         return tuple(await asyncio.gather(*map(self._store, drawn)))
 
-    def unmade(self, task: Task, fault: Fault, message: str) -> tuple[VariantOutcome, ...]:
-        """All variants of an image that could not even be read."""
-        return tuple(Unmade(*spec.name, "", fault, message) for spec in self._specs[task.source])
+    def unmade(
+        self, task: Task, fault: Fault, message: str, only: Sequence[tuple[str, str]] | None = None
+    ) -> tuple[VariantOutcome, ...]:
+        """All variants (or `only` some) of an image that could not even be read."""
+        specs = (spec for spec in self._specs[task.source] if only is None or spec.name in only)
+        return tuple(Unmade(*spec.name, "", fault, message) for spec in specs)
 
     def _keys(
         self, task: Task, original: Original, specs: Sequence[Spec]

@@ -1,13 +1,15 @@
 """Tasks -> Outcomes: one task with all its attempts, under the gate. Built from what `wiring` makes of a Config."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, ObjectError
 from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
-from migrator.core.ports import Clock, Observer, Reader, Renderer, Store, Uploads
+from migrator.core.ports import Clock, Ledger, Observer, Reader, Renderer, Store, Uploads
 from migrator.engine.conflict import Verdicts
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
 from migrator.engine.probe import can_write
@@ -37,7 +39,7 @@ class Worker:
         renderer: Renderer | None = None,
     ) -> None:
         settings = config.transfer
-        means = Means(
+        self._means = means = Means(
             reader=reader,
             store=store,
             rules=(rules := Rules.of(config, bucket)),
@@ -54,8 +56,9 @@ class Worker:
         self._retry = RetryPolicy(settings.retries, clock, observer)
         self.gate = Gate(settings.concurrency, clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
-        self.variants = Variants(config, means, renderer, self._retry, self.gate)
-        self._transfer = Transfer(means, self._multipart, self.variants)
+        self._variants = Variants(config, means, renderer, self._retry, self.gate)
+        self._transfer = Transfer(means, self._multipart, self._variants)
+        self._observer = observer
         self._diagnosed = -DIAGNOSE_EVERY
 
     async def work(self, task: Task) -> Settlement:
@@ -85,6 +88,10 @@ class Worker:
             await self._diagnose(outcome)
             await self._abandon(task)
         return Settlement(task, outcome, attempts, self._clock.monotonic() - started)
+
+    def later_variants(self, ledger: Ledger, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> LaterVariants:
+        """What makes `wanted` variants of images that stand already, with the means of this worker."""
+        return LaterVariants(ledger, self._means, self._variants, self._retry, self.gate, wanted, self._observer)
 
     async def _only_this_object(self, outcome: Failed) -> bool:
         """Asks with a canary, once each time the breaker opens or probes in vain, who is to blame."""
