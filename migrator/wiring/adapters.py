@@ -16,6 +16,8 @@ from migrator.stores.readers import SchemeReader
 
 if TYPE_CHECKING:
     from migrator.clients.database import Database
+    from migrator.records.by_source import RecordsBySource
+    from migrator.records.values import NewValues
     from migrator.sources.bucket import BucketScan
     from migrator.sources.table import TableScan
 
@@ -76,6 +78,30 @@ def open_database(source: TableSource, config: Config) -> "Database":
 
     transfer = config.transfer
     return Database(url_of(source), timeout=transfer.timeout, connect_timeout=transfer.connect_timeout)
+
+
+def make_records(config: Config, sources: Sequence[SourceConfig], bucket: str) -> "RecordsBySource | None":
+    """The rows that `sources` update; None where none of them does. `bucket` is the one in use."""
+    updating = [source for source in sources if isinstance(source, TableSource) and source.update]
+    if not updating:
+        return None
+    from migrator.records.by_source import RecordsBySource
+    from migrator.records.rows import SourceRows
+
+    return RecordsBySource(
+        {
+            source.name: SourceRows(source, open_database(source, config), new_values(source, config, bucket))
+            for source in updating
+        }
+    )
+
+
+def new_values(source: TableSource, config: Config, bucket: str) -> "NewValues":
+    """What the rows of `source`, which updates some, are to hold."""
+    from migrator.records.values import NewValues
+
+    assert source.update is not None
+    return NewValues(source.update, config.destination, bucket)
 
 
 def make_reader(config: Config) -> Reader:

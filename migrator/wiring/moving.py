@@ -3,16 +3,19 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.core.config import Config
-from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError
+from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
 from migrator.core.model import Capabilities, State, Summary
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.engine.probe import Finding, Probe, patiently, sweep
+from migrator.engine.recording import Recording
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.scan import scan
 from migrator.engine.stopping import Stop
@@ -24,12 +27,16 @@ from migrator.wiring.adapters import (
     Destination,
     chosen_bucket,
     make_reader,
+    make_records,
     make_source,
     open_ledger,
     open_store,
     selected,
     view,
 )
+
+if TYPE_CHECKING:
+    from migrator.records.by_source import RecordsBySource
 
 
 def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
@@ -53,7 +60,7 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
     bucket = await chosen_bucket(config, ledger)
     sources = [make_source(source, config, bucket) for source in selected(config, options.sources)]
-    async with open_store(config, bucket) as store:
+    async with open_store(config, bucket) as store, _rows(config, options.sources, bucket) as records:
         await check_bucket(store)
         capabilities = await _capabilities(config, ledger, store, observer)
         if not capabilities.conditional_put:
@@ -66,10 +73,33 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         reader = make_reader(config)
         try:
             worker = Worker(config, bucket, run, reader, store, ledger, capabilities, observer, stop)
-            engine = Run(ledger, sources, worker, store, observer, stop, options, config.transfer.concurrency)
+            retries = config.transfer.retries
+            recording = None
+            if records:
+                recording = Recording(ledger, records, records.names, observer, stop, stop.event, retries)
+            engine = Run(
+                ledger, sources, worker, store, observer, stop, options, config.transfer.concurrency, recording
+            )
             return await engine.execute(run)
         finally:
             await reader.close()
+
+
+@asynccontextmanager
+async def _rows(config: Config, names: Sequence[str], bucket: str) -> "AsyncIterator[RecordsBySource | None]":
+    """The rows to update, their tables looked at. Raises PreflightError when one cannot be updated as configured."""
+    records = make_records(config, selected(config, names), bucket)
+    if records is None:
+        yield None
+        return
+    try:
+        try:
+            await patiently(records.prepare)
+        except Transient as error:
+            raise PreflightError(error.message, error.hint) from error
+        yield records
+    finally:
+        await records.close()
 
 
 async def check_bucket(store: Destination) -> None:
