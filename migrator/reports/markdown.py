@@ -119,7 +119,7 @@ def _failed_rows(seen: Overview) -> Iterator[str]:
         yield f"{fault} {words.count(number)}: {meaning}. What to do: {advice}."
         yield ""
     for record in seen.failed_rows:
-        yield f"- {_plain(what_happened(record, seen.targets))} Its object: {_code(record.key)}."
+        yield f"- {_plain(what_happened(record, seen.targets))} (object {_code(record.key)})"
     yield from _rest(sum(seen.failed_records.values()) - len(seen.failed_rows))
 
 
