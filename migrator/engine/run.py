@@ -10,6 +10,7 @@ from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError
 from migrator.core.model import RecordState, RecordTally, Settlement, Side, State, Stored, Summary, Tally, Task
 from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
+from migrator.engine.later_variants import LaterVariants
 from migrator.engine.recording import Recording
 from migrator.engine.scan import scan
 from migrator.engine.stopping import DRAIN, Stop, Stopped
@@ -37,6 +38,7 @@ class RunOptions:
     max_duration: float | None = None
     retry_failed: bool = False
     rescan: bool = False
+    only_variants: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Run:
         options: RunOptions,
         concurrency: int,
         recording: Recording | None = None,
+        later: LaterVariants | None = None,
     ) -> None:
         self._ledger = ledger
         self._sources = sources
@@ -77,6 +80,7 @@ class Run:
         self._options = options
         self._concurrency = concurrency
         self._recording = recording
+        self._later = later
         self._only = [source.name for source in sources] if options.sources else None
         self._queue: asyncio.Queue[Task] = asyncio.Queue(maxsize=concurrency)
         self._unstarted: list[Task] = []
@@ -119,6 +123,8 @@ class Run:
             await asyncio.wait((feeder, *lanes))
             await self._ledger.release([task for task in self._unstarted if not task.again])
             settler.cancel()
+            if self._later:
+                await self._make_later_variants(self._later, scans)
             if recorder:
                 await self._finish_records(recorder)
             if self._limit_reached():
@@ -142,6 +148,16 @@ class Run:
         finally:
             drained.cancel()
             stopped.cancel()
+
+    async def _make_later_variants(self, later: LaterVariants, scans: asyncio.Task[None]) -> None:
+        """Variants of what stood before this run, once everything that this run moves has its own."""
+        await self._settle()
+        if self._options.only_variants and not self._stop.event.is_set():
+            await asyncio.wait((scans,))  # it brings what their keys are made of
+        if not self._stop.event.is_set() and not self._limit_reached():
+            await later.run(self._concurrency, self._stop, planned_only=not self._options.only_variants)
+        if self._recording:
+            self._recording.wake()
 
     async def _finish_records(self, recorder: asyncio.Task[None]) -> None:
         """Rows of the last objects; when the run stops, those of the batch that is being written."""
@@ -176,6 +192,8 @@ class Run:
 
     async def _feed(self) -> None:
         """Keeps the queue full until nothing is left to claim."""
+        if self._options.only_variants:
+            return
         # A listing of the destination must not show what this run puts there: it would be taken for more to move.
         while self._listing_destination and not self._stop.event.is_set():
             self._news.clear()

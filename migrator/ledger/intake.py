@@ -81,8 +81,10 @@ class Intake:
         self._stand_there = True
         rows = self._connection.execute(
             "SELECT key, location FROM items WHERE key IN (SELECT value FROM json_each(?))"
-            f" AND collides IS NULL AND ({_OURS})",
-            (orjson.dumps(places).decode(),),
+            f" AND collides IS NULL AND ({_OURS}) UNION ALL SELECT key, '' FROM variants"
+            " WHERE key IN (SELECT value FROM json_each(?))"
+            " AND (state = 'stored' OR fault IN ('transient', 'throttled'))",
+            [orjson.dumps(places).decode()] * 2,
         )
         own = dict(rows.fetchall())
         return [item for item in items if item.here is None or own.get(item.here, item.location) == item.location]
@@ -156,7 +158,11 @@ class Intake:
                 self._update(first.id, size=item.size, fingerprint=item.fingerprint, fields=fields)
                 self._moves.add(first.source, first.state, first.fault, 0, (item.size or 0) - (first.size or 0))
                 first.size, first.fingerprint, first.fields = item.size, item.fingerprint, fields
-        elif first.state == State.STORED and _differ(item.fingerprint, first.fingerprint):
+            return first.id
+        if (fields := _fields(item)) != first.fields:  # later variants are named by them
+            self._update(first.id, fields=fields)
+            first.fields = fields
+        if first.state == State.STORED and _differ(item.fingerprint, first.fingerprint):
             message = f"it was stored as {item.key} and has changed since; what was stored is what it was then"
             self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
         return first.id
