@@ -248,16 +248,18 @@ def show_plan(
         with result.view() as view:
             seen = overview(view, targets_of(config))
             requests = estimate(seen, *view.large(SMALL, config.transfer.part_size))
+            rows = wiring.preview_rows(config, names, view)
     finally:
         if dry_run:
             result.discard()
     if output.as_json:
-        output.emit({"event": "summary", "dry_run": dry_run, "estimate": asdict(requests), **overview_tree(seen)})
+        examples = {"estimate": asdict(requests), "example_rows": [asdict(row) for row in rows]}
+        output.emit({"event": "summary", "dry_run": dry_run, **examples, **overview_tree(seen)})
     else:
-        output.say(planned(seen, requests, config_file, dry_run=dry_run))
+        output.say(planned(seen, requests, rows, config_file, dry_run=dry_run))
     if result.error:
         raise result.error
-    return 1 if seen.problem_count or seen.collision_count else 0
+    return 1 if seen.problem_count or seen.collision_count or any(row.problem for row in rows) else 0
 
 
 def speed(concurrency: int | None, bandwidth: str | None) -> dict[str, Any]:

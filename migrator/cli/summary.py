@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.cli.options import CONFIG_FILE
 from migrator.core.errors import Interrupted, LimitReached, MigratorError
@@ -13,6 +14,9 @@ from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState
 from migrator.reports.requests import Requests
 from migrator.reports.rows import what_happened
+
+if TYPE_CHECKING:
+    from migrator.records.preview import RowPreview
 
 SHOWN = 5
 """Rows of one fault that are named; the report names more."""
@@ -162,15 +166,23 @@ def _rest(number: int) -> Iterator[str]:
         yield f"  and {words.count(number)} more"
 
 
-def planned(seen: Overview, requests: Requests, config_file: Path, *, dry_run: bool) -> Iterator[str]:
+def planned(
+    seen: Overview, requests: Requests, rows: Sequence["RowPreview"], config_file: Path, *, dry_run: bool
+) -> Iterator[str]:
     """The end of `plan` and of `migrate --dry-run`."""
-    rows = [_plan_row(source) for source in seen.sources]
-    if len(rows) > 1:
-        rows.append(_plan_row(seen.all_sources))
-    yield from aligned([HEADS, *rows], "lrrrrrrr")
+    lines = [_plan_row(source) for source in seen.sources]
+    if len(lines) > 1:
+        lines.append(_plan_row(seen.all_sources))
+    yield from aligned([HEADS, *lines], "lrrrrrrr")
     yield ""
+    for reason, number in seen.skipped.items():
+        yield f"skipped   {words.count(number, 'object')} {reason}: {words.MEANING[reason]}"
+    if seen.rows:
+        left = seen.records(RecordState.PLANNED) + seen.rows_to_update
+        yield f"rows      {words.count(left, 'row')} to update when their objects stand"
     for head, line in zip(("requests", ""), requests.lines(), strict=False):
         yield f"{head:<8}  {line}"
+    yield from _examples(rows, seen)
     yield from problems(seen)
     yield from collisions(seen)
     yield ""
@@ -184,6 +196,20 @@ def planned(seen: Overview, requests: Requests, config_file: Path, *, dry_run: b
         yield "next      nothing is left to move"
     if not dry_run:
         yield f"ledger    {seen.path}"
+
+
+def _examples(rows: Sequence["RowPreview"], seen: Overview) -> Iterator[str]:
+    """The first rows of each source, column by column."""
+    for source in dict.fromkeys(row.source for row in rows):
+        yield ""
+        target = seen.targets.get(source)
+        yield f"Rows of {target.table if target else source}, as they are -> as they will be"
+        for row in rows:
+            if row.source == source:
+                yield f"  {row.row}" + (f": {mask_text(row.problem)}" if row.problem else "")
+                width = max((len(column.name) for column in row.columns), default=0)
+                for column in row.columns:
+                    yield f"    {column.name:<{width}}  {mask_text(column.before)} -> {mask_text(column.after)}"
 
 
 def _plan_row(source: SourceState) -> tuple[str, ...]:

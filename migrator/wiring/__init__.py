@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.core.config import Config
 from migrator.core.loading import load
@@ -11,6 +11,12 @@ from migrator.engine.run import Result, RunOptions
 from migrator.wiring.adapters import view
 from migrator.wiring.checking import Check, setup, smoke, test_connection
 from migrator.wiring.moving import PlanResult, migrate, plan, retry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from migrator.ledger.view import LedgerView
+    from migrator.records.preview import RowPreview
 
 __all__ = [
     "Check",
@@ -20,6 +26,7 @@ __all__ = [
     "load_config",
     "migrate",
     "plan",
+    "preview_rows",
     "retry",
     "setup",
     "smoke",
@@ -31,3 +38,14 @@ __all__ = [
 def load_config(path: Path, flags: Mapping[str, Any]) -> Config:
     """File, environment and flags as one Config. Raises ConfigError with every problem at once."""
     return load(path, os.environ, flags)
+
+
+def preview_rows(config: Config, names: "Sequence[str]", view: "LedgerView") -> "list[RowPreview]":
+    """Five rows of each table source that are still to be updated, before and after. See `previewing`."""
+    if not view.record_tallies():
+        return []
+    from migrator.wiring.previewing import (
+        preview_rows as previews,
+    )  # SQLAlchemy takes its time: only tables wait for it
+
+    return previews(config, names, view)
