@@ -51,7 +51,7 @@ class TwoBuckets(Migration):
 
     def set_up(self, database: Database) -> None:
         """Adds the missing columns as the how-to says, then has every change of a row noted."""
-        finished = self.run("setup", "--yes")
+        finished = self.run("setup")
         assert finished.status == 0, finished.words
         database.watch_table()
 

@@ -23,7 +23,10 @@ ADDED = ("s3_key_processed", "image_type")
 """The columns that setup adds."""
 
 OWN = "migrator-"
-"""How user metadata that the tool adds begins; whatever else an object carries is its owner's."""
+"""How user metadata of the tool's own begins; whatever else an object carries is its owner's, but for `mtime`.
+
+That is the source's time, as rclone writes it, where the owner said nothing under that name.
+"""
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -45,7 +48,10 @@ def photo_differences(bucket: Bucket, expected: Mapping[str, Photo]) -> list[str
 def _header_differences(s3: Any, bucket: str, key: str, photo: Photo) -> list[str]:
     head = s3.head_object(Bucket=bucket, Key=key)
     tags = {tag["Key"]: tag["Value"] for tag in s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]}
-    metadata = {name: value for name, value in head["Metadata"].items() if not name.startswith(OWN)}
+    added = {"mtime"} - photo.metadata.keys()
+    metadata = {
+        name: value for name, value in head["Metadata"].items() if name not in added and not name.startswith(OWN)
+    }
     names = ("ContentType", "CacheControl", "ContentDisposition", "ContentLanguage", "ContentEncoding")
     headers = {name: head[name] for name in names if head.get(name)}
     compared = (

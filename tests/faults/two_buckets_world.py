@@ -129,7 +129,8 @@ def _photo(draw: random.Random, content_type: str, size: int | None) -> Photo:
             "ContentDisposition": 'inline; filename="photo.jpg"',
             "ContentLanguage": "da",
         }
-    metadata = {"camera": f"No. {draw.randrange(99)}", "room": "B 12"} if draw.random() < 0.3 else {}
+    about = {"camera": f"No. {draw.randrange(99)}", "room": "B 12", "mtime": "1546300800.25"}
+    metadata = about if draw.random() < 0.3 else {}
     tags = {"lot": str(draw.randrange(99)), "who": "a b+c"} if draw.random() < 0.1 else {}
     return Photo(draw.randbytes(size), headers, metadata, tags)
 
