@@ -13,7 +13,7 @@ from migrator.core.config import ManifestSource, TableSource
 from migrator.core.files import file_location, file_path
 from migrator.core.keys import MAX_KEY_BYTES, PATH_NAMES, KeyMaker, NoMatch, compile_template, location_path
 from migrator.core.model import Fault, Item
-from migrator.core.places import s3_location, s3_parts
+from migrator.core.places import s3_parts
 from migrator.core.secrets import mask_url
 from migrator.sources.globs import Selection
 
@@ -25,7 +25,7 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
 _USER = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(?:%25[a-z0-9._~-]+)?\]")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}").fullmatch
 """Wider than what S3 allows today: old buckets, and those of other servers, have such names."""
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PATH_SAFE = "/%!$&'()*+,;=:@~"
@@ -49,7 +49,6 @@ class _Place:
     host: str
     path: str
     signed: str | None = None
-    bucket: str = ""
 
 
 class Found(NamedTuple):
@@ -102,10 +101,12 @@ class Locator:
             location, signed, bucket = text, None, ""
             if path[:1] == "/":
                 path = path.lstrip("/")
+        elif text.startswith("s3://"):
+            bucket, path = _object(text)
+            location, host, signed = text, "", None
         else:
             place = self._place(text)
-            location, host, path, signed = place.location, place.host, place.path, place.signed
-            bucket = place.bucket
+            location, host, path, signed, bucket = place.location, place.host, place.path, place.signed, ""
         if self._selection and not self._selection.takes(path):
             return None
         try:
@@ -117,8 +118,6 @@ class Locator:
         return Found(location, key, carried, signed, bucket)
 
     def _place(self, text: str) -> _Place:
-        if self._kind == "table" and text.startswith("s3://"):
-            return _object(text)
         text = text.strip(" \t\r\n")
         if not text:
             raise Refused("the location is empty")
@@ -143,8 +142,7 @@ class Locator:
         raise self._refused_scheme(scheme)
 
     def _refused_scheme(self, scheme: str) -> Refused:
-        allowed = "http and https" if self._kind == "manifest" else "http, https and s3"
-        return Refused(f"the scheme {scheme}: is not allowed in a {self._kind}, only {allowed}")
+        return Refused(f"the scheme {scheme}: is not allowed in a {self._kind}, only http, https and s3")
 
     def _url(self, url: str) -> _Place:
         try:
@@ -197,25 +195,21 @@ class Locator:
         )
 
 
-def _object(location: str) -> _Place:
-    """An object of a bucket. Its key stands in the location byte for byte: spaces, `?`, `#` and `%` are its own."""
+def _object(location: str) -> tuple[str, str]:
+    """(bucket, key) of an s3 location. The key stands in it byte for byte: spaces, `?`, `#` and `%` are its own."""
     bucket, key = s3_parts(location)
-    if not _BUCKET.fullmatch(bucket):
+    if not _BUCKET(bucket):
         raise Refused(f"{bucket!r} is no name of a bucket")
-    problem = _flaw_of_key(key)
-    if problem:
-        raise Refused(f"{location!r} {problem}")
-    return _Place(s3_location(bucket, key), "", key, None, bucket)
-
-
-def _flaw_of_key(key: str) -> str:
     if not key:
-        return "names a bucket and no object in it"
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        return "is not valid UTF-8"
-    return f"has a key of {size} bytes; S3 allows {MAX_KEY_BYTES}" if size > MAX_KEY_BYTES else ""
+        raise Refused(f"{location!r} names a bucket and no object in it")
+    if len(key) * 4 > MAX_KEY_BYTES or not key.isascii():
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError:
+            raise Refused(f"{location!r} is not valid UTF-8") from None
+        if size > MAX_KEY_BYTES:
+            raise Refused(f"{location!r} has a key of {size} bytes; S3 allows {MAX_KEY_BYTES}")
+    return bucket, key
 
 
 def _ascii_host(written: str, hostname: str) -> str:

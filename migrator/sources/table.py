@@ -127,7 +127,7 @@ class TableScan:
         for page in self._stream(self._query.everything(rows.read), ()):
             yield _made(rows, page, "")
 
-    def _stream(self, statement: str, parameters: tuple[object, ...]) -> Iterator[list[_Raw]]:
+    def _stream(self, statement: str, parameters: tuple[object, ...]) -> Iterator[Sequence[_Raw]]:
         """Rows of one statement through a cursor that the server holds."""
         with self._database.reading() as connection:
             # Not the driver's own cursor here: SQLAlchemy has taken the first rows from it already.
