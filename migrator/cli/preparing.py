@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
-from migrator.cli.output import Output, observing, paint
+from migrator.cli.output import Output, complain, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
 from migrator.reports import words
 
 if TYPE_CHECKING:
     from migrator.wiring import Check
 
-SOURCE_TYPES = ("directory", "manifest")
+SOURCE_TYPES = ("directory", "manifest", "bucket", "table")
 """Of `migrator.cli.template`, which takes too long to import for a help text."""
 
 
 def init(
     config_file: ConfigFile = CONFIG_FILE,
     source_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help=f"{' or '.join(SOURCE_TYPES)}; asked for when missing.")
+        str | None, typer.Option("--type", metavar="TYPE", help=f"{', '.join(SOURCE_TYPES)}; asked for when missing.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write over a file that is already there.")] = False,
 ) -> int:
@@ -31,6 +31,7 @@ def init(
     Examples:
       migrator init                            asks what the source is
       migrator init --type manifest            for lists of URLs
+      migrator init --type table               for rows of a database that name objects
       migrator init --type directory -c photos.toml
     """
     from migrator.cli.template import template
@@ -69,9 +70,10 @@ def setup(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Make the destination right; safe to repeat.
+    """Make destination and tables right; safe to repeat.
 
-    Bucket (or the first fallback that can be had), public access block, encryption, lifecycle of unfinished uploads.
+    Bucket (or the first fallback that can be had), public access block, encryption, lifecycle of unfinished uploads;
+    the columns of add_columns that a table lacks.
 
     \b
     Examples:
@@ -82,15 +84,20 @@ def setup(
     from migrator import wiring
 
     config = wiring.load_config(config_file, {})
-    changes = wiring.setup(config, dry_run=dry_run, versioning=versioning)
     output = Output(as_json=as_json)
+    changes = wiring.setup(
+        config,
+        dry_run=dry_run,
+        versioning=versioning,
+        announce=lambda statement: complain([f"now   {statement}"]),
+    )
     if as_json:
         output.emit({"changes": [{"what": each.describe(), "applied": each.applied} for each in changes]})
         return 0
     word = "would" if dry_run else "done"
     output.say(f"{word:<6}{each.describe()}" for each in changes)
     if not changes:
-        output.say(["the destination is right as it is; nothing to change"])
+        output.say(["all is right as it is; nothing to change"])
     elif dry_run:
         output.say(["nothing was changed; `migrator setup` does it"])
     return 0

@@ -272,6 +272,26 @@ def _tags(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
+_NO_TYPE = re.compile(
+    r"\b(NOT|NULL|DEFAULT|PRIMARY|KEY|UNIQUE|REFERENCES|CHECK|CONSTRAINT|GENERATED|AS|IDENTITY|AUTO_INCREMENT|COMMENT|ON"
+    r"|ADD|DROP|FIRST|AFTER)\b",
+    re.IGNORECASE,
+)
+"""Words of a column's definition that say more than its type."""
+
+
+def _sql_type(text: str) -> str:
+    """A type is passed on as it is written: it must be nothing else."""
+    sizes = r"(?: ?\( ?[0-9]{1,5}(?: ?, ?[0-9]{1,5})? ?\))?"
+    word = rf"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?{sizes}"
+    if not re.fullmatch(rf"{word}(?: {word})*(?: ?\[\])?", text, re.ASCII):
+        raise ValueError("expected a plain SQL type, such as VARCHAR(512), JSONB or TIMESTAMP WITH TIME ZONE")
+    more = _NO_TYPE.search(text)
+    if more:
+        raise ValueError(f"{more[0]} is no part of a type; expected the type alone, such as VARCHAR(512)")
+    return text
+
+
 def _text(word: str, expected: str, check: Callable[[str], str]) -> tuple[AfterValidator, Form]:
     return AfterValidator(check), Form(word, expected)
 
@@ -331,7 +351,7 @@ RowTemplates = Annotated[
     dict[ColumnName, TemplateText], Form("table of templates", 'a table such as { s3_key = "{key}" }', text=False)
 ]
 SqlTypes = Annotated[
-    dict[ColumnName, Annotated[str, Field(min_length=1)]],
+    dict[ColumnName, Annotated[str, AfterValidator(_sql_type)]],
     Form("table of SQL types", 'a table such as { s3_key = "VARCHAR(512)" }', text=False),
 ]
 

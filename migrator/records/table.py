@@ -1,14 +1,14 @@
 """The table whose rows are updated: what reflection says of it, and the statements on it. Nothing is decided here."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy import Connection, inspect
 
 from migrator.clients.database import Database
 from migrator.clients.queries import among, as_table
+from migrator.clients.tables import columns_of, place_of
 from migrator.core.complaints import nearest
 from migrator.core.config import TableSource, Update
 from migrator.core.errors import PreflightError
@@ -107,23 +107,6 @@ def find_table(database: Database, source: TableSource, *, lenient: bool = False
     if missing and not lenient:
         raise PreflightError(*_lacking(source, source.update, missing, found))
     return Table(database, name, schema, source.primary_key, columns, missing)
-
-
-def place_of(inspector: Inspector, text: str) -> tuple[str, str | None]:
-    """(table, schema) of `name` or `schema.name`; a name may hold a dot itself."""
-    schema, dot, name = text.rpartition(".")
-    if not dot or inspector.has_table(text):
-        return text, None
-    return name, schema
-
-
-def columns_of(inspector: Inspector, name: str, schema: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """What reflection says of each column; nothing when there is no such table."""
-    if not inspector.has_table(name, schema=schema):
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of types that SQLAlchemy does not know; they are text to us
-        return {column["name"]: column for column in inspector.get_columns(name, schema=schema)}
 
 
 def _columns(

@@ -4,31 +4,84 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from migrator.core.config import Config, DirectorySource, SourceConfig
+import orjson
+
+from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, MigratorError, ObjectError
 from migrator.core.model import Capabilities, Task
 from migrator.core.ports import Observer, Reader
 from migrator.engine.run import Result, RunOptions
+from migrator.ledger.sqlite import SqliteLedger
 from migrator.setup import folder
 from migrator.setup.change import Change
-from migrator.wiring.adapters import make_reader, make_source, open_ledger, open_store, view
+from migrator.wiring.adapters import make_reader, make_source, open_database, open_ledger, open_store, table_scan, view
 from migrator.wiring.moving import check_bucket, migrate, probe
 
+if TYPE_CHECKING:
+    from migrator.setup.columns import MissingColumn
 
-def setup(config: Config, *, dry_run: bool, versioning: bool) -> list[Change]:
-    """Makes the destination right and returns its changes, carried out unless `dry_run`."""
+ADDED_COLUMNS = "added_columns"
+"""Where the ledger keeps the columns that setup added: a JSON list, the oldest first."""
+
+
+def setup(
+    config: Config, *, dry_run: bool, versioning: bool, announce: Callable[[str], None] = lambda _: None
+) -> list[Change]:
+    """Makes destination and tables right and returns the changes, carried out unless `dry_run`.
+
+    `announce` hears each statement on a table before it is carried out.
+    """
     if config.destination.folder is not None:
-        return folder.prepare(config.destination.folder, dry_run=dry_run)
-    from migrator.setup import bucket  # boto3 takes its time: nobody else waits for it
+        changes = folder.prepare(config.destination.folder, dry_run=dry_run)
+    else:
+        from migrator.setup import bucket  # boto3 takes its time: nobody else waits for it
 
-    name, changes = bucket.prepare(config.destination, versioning=versioning, dry_run=dry_run)
-    if not dry_run:
-        asyncio.run(_remember_bucket(config, name))
-    return changes
+        name, changes = bucket.prepare(config.destination, versioning=versioning, dry_run=dry_run)
+        if not dry_run:
+            asyncio.run(_remember_bucket(config, name))
+    return changes + asyncio.run(_add_columns(config, dry_run=dry_run, announce=announce))
+
+
+async def _add_columns(config: Config, *, dry_run: bool, announce: Callable[[str], None]) -> list[Change]:
+    sources = [
+        source
+        for source in config.sources
+        if isinstance(source, TableSource) and source.update and source.update.add_columns
+    ]
+    changes: dict[str, Change] = {}
+    for source in sources:
+        from migrator.setup import columns  # SQLAlchemy and Alembic take their time as well
+
+        database = open_database(source, config)
+        try:
+            missing, notes = columns.inspect(source, database)
+            for column in missing:
+                change = column.change(applied=not dry_run)
+                if not dry_run:
+                    # The ledger first: what is added must be noted, and a run that holds it needs the table as it is.
+                    async with open_ledger(config) as ledger:
+                        announce(column.statement)
+                        columns.add(database, column)
+                        await _remember_column(ledger, column)
+                changes.setdefault(change.what, change)
+            changes |= {note.what: note for note in notes if note.what not in changes}
+        finally:
+            database.close()
+    return list(changes.values())
+
+
+async def _remember_column(ledger: SqliteLedger, column: "MissingColumn") -> None:
+    """Notes a column of ours, so that it, and no other, can be taken away again."""
+    known = orjson.loads(await ledger.get_meta(ADDED_COLUMNS) or "[]")
+    names = ("source", "schema", "table", "name", "type")
+    values = {name: getattr(column, name) for name in names} | {"added_at": int(time.time())}
+    await ledger.set_meta(ADDED_COLUMNS, orjson.dumps([*known, values]).decode())
 
 
 async def _remember_bucket(config: Config, name: str) -> None:
@@ -92,16 +145,20 @@ async def _keep(config: Config, capabilities: Capabilities) -> Check:
 
 
 async def _check_source(source: SourceConfig, config: Config, bucket: str, reader: Reader) -> list[Check]:
-    """Lists the first page and reads the beginning of its first object."""
+    """Lists the first page and reads the beginning of its first object; of a query, it asks for the columns first."""
+    checks = []
     try:
+        if isinstance(source, TableSource):
+            columns = await asyncio.to_thread(table_scan(source, config, bucket).columns)
+            checks.append(Check(source.name, "query", True, f"its columns are {', '.join(columns)}"))
         adapter = make_source(source, config, bucket)
         page = await asyncio.to_thread(lambda: next(adapter.scan(None), None))
     except MigratorError as error:
-        return [Check(source.name, "list", False, error.message, error.hint)]
+        return [*checks, Check(source.name, "list", False, error.message, error.hint)]
     if page is None or not page.items:
         problem = page.problems[0].message if page and page.problems else "nothing was found"
-        return [Check(source.name, "list", None, problem, "see `migrator plan` for everything")]
-    checks = [Check(source.name, "list", True, f"{len(page.items)} objects on the first page")]
+        return [*checks, Check(source.name, "list", None, problem, "see `migrator plan` for everything")]
+    checks.append(Check(source.name, "list", True, f"{len(page.items)} objects on the first page"))
     item = page.items[0]
     task = Task(0, "", source.name, item.location, item.key, item.size, item.fingerprint, item.fields, item.signed)
     try:

@@ -96,7 +96,7 @@ def test_setup_says_what_it_does_and_is_safe_to_repeat(project: Project, monkeyp
     told = project.server.client().get_bucket_versioning(Bucket=f"{project.bucket}-new")
     assert told["Status"] == "Enabled"
     again = project.run("setup", "--versioning")
-    assert again.out == "the destination is right as it is; nothing to change\n"
+    assert again.out == "all is right as it is; nothing to change\n"
     assert json.loads(project.run("setup", "--json").out) == {"changes": []}
 
 
