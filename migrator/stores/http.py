@@ -76,14 +76,14 @@ class HttpBody:
 
     def _inspect(self, answer: HttpAnswer) -> None:
         headers = answer.headers
-        encoding = headers.get("Content-Encoding", "").strip().lower()
+        encoding = headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "identity"):
             # Unpacked it would not be the object that the server holds, and packed it would lack the header.
             raise Invalid(f"{self._task.location} came packed ({encoding}) although that was declined")
         self.size = answer.size
-        self.content_type = headers.get("Content-Type")
+        self.content_type = headers.get("content-type")
         self.modified = last_modified(headers)
-        self.fingerprint = _fingerprint(headers.get("ETag"), headers.get("Last-Modified"), answer.size)
+        self.fingerprint = _fingerprint(headers.get("etag"), headers.get("last-modified"), answer.size)
         wanted = self._task.fingerprint
         if wanted is not None and self.fingerprint is not None and wanted != self.fingerprint:
             raise Changed(f"{self._task.location} is no longer what the scan saw")

@@ -301,3 +301,54 @@ async def test_the_scheme_picks_the_reader(reader: HttpReader, web: Web) -> None
     with pytest.raises(Forbidden, match="'gopher' locations are not read; only http are"):
         readers.open(task_of("gopher://example/1"))
     await readers.close()
+
+
+async def test_a_kept_connection_that_was_closed_is_replaced(reader: HttpReader, web: Web) -> None:
+    web.answers["/a.jpg"] = answer(b"picture")
+    web.cut.add("/a.jpg")
+    for _ in range(3):
+        assert await read(reader, web.url("/a.jpg")) == b"picture"
+    assert web.connections == 3
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_what_comes_after_the_announced_size_is_not_taken_for_the_next_answer(
+    reader: HttpReader, web: Web, size: int
+) -> None:
+    web.answers["/long"] = answer(b"x" * size + answer(b"forged"), Content_Length=str(size))
+    web.answers["/a.jpg"] = answer(b"picture")
+    for _ in range(3):
+        assert await read(reader, web.url("/long")) == b"x" * size
+        assert await read(reader, web.url("/a.jpg")) == b"picture"
+
+
+async def test_a_long_body_of_unknown_size_comes_piece_by_piece(reader: HttpReader, web: Web) -> None:
+    piece = bytes(range(256)) * 1000
+    chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+    web.answers["/chunked"] = answer(chunk * 20 + b"0\r\n\r\n", Transfer_Encoding="chunked")
+    web.answers["/until-it-ends"] = b"HTTP/1.1 200 OK\r\n\r\n" + piece * 20
+    web.cut.add("/until-it-ends")
+    for path in ("/chunked", "/until-it-ends"):
+        async with reader.open(task_of(web.url(path))) as body:
+            assert body.size is None
+            pieces = [await body.read(MIB) for _ in range(6)]
+        assert [len(found) for found in pieces] == [MIB] * 4 + [20 * len(piece) - 4 * MIB, 0]
+        assert b"".join(pieces) == piece * 20
+
+
+@pytest.mark.parametrize("size", [1000, 10 * MIB])
+async def test_a_body_cut_far_behind_its_head(reader: HttpReader, web: Web, size: int) -> None:
+    web.answers["/a.jpg"] = answer(b"x" * (size - 1), Content_Length=str(size))
+    web.cut.add("/a.jpg")
+    with pytest.raises(Truncated):
+        await read(reader, web.url("/a.jpg"), limit=MIB)
+
+
+async def test_hosts_that_are_idle_are_forgotten(reader: HttpReader, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.clients.http._SWEEP_EVERY", 0.01)
+    monkeypatch.setattr("migrator.clients.fetching._LONGEST_IDLE", 0.0)
+    web.answers["/a.jpg"] = answer(b"picture")
+    assert await read(reader, web.url("/a.jpg")) == b"picture"
+    async with asyncio.timeout(10):
+        await web.left.wait()
+    assert await read(reader, web.url("/a.jpg")) == b"picture"

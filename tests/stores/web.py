@@ -24,6 +24,8 @@ class Web:
     requests: list[str] = field(default_factory=list)
     connections: int = 0
     """Connections made so far."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody closed a connection."""
 
     def url(self, path: str, host: str = "127.0.0.1", scheme: str = "http") -> str:
         """The URL of `path` here."""
@@ -48,6 +50,7 @@ class Web:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self.left.set()
             writer.close()
 
 
