@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ def copy_table(source: str, destination: str, wishes: Wishes) -> dict[str, Any]:
     """
     origin = _source(source, wishes)
     target = _destination(destination, wishes)
-    what = [origin.get("root") or origin.get("files"), destination.rstrip("/")]
+    place = f"s3://{origin.get('bucket')}/{origin.get('prefix', '')}" if source.startswith("s3://") else ""
+    what = [place or origin.get("root") or origin.get("files"), destination.rstrip("/")]
     how = [wishes.endpoint_url, wishes.key, *wishes.fields]
     digest = hashlib.sha256(json.dumps([*what, *how]).encode()).hexdigest()
     return {"name": f"copy-{digest[:12]}", "destination": target, "sources": [origin]}
@@ -70,7 +72,7 @@ def _value(value: object) -> str:
 
 def _source(source: str, wishes: Wishes) -> dict[str, Any]:
     if source.startswith("s3://"):
-        raise ConfigError(f"{source}: a bucket as a source is not available yet", hint="give a directory or a manifest")
+        return _bucket(source, wishes)
     path = Path(unquote(source.removeprefix("file://")) if source.startswith("file://") else source)
     table: dict[str, Any]
     if path.is_dir():
@@ -89,6 +91,25 @@ def _source(source: str, wishes: Wishes) -> dict[str, Any]:
     if wishes.allow_private:
         table["allow_private"] = True
     return table
+
+
+def _bucket(source: str, wishes: Wishes) -> dict[str, Any]:
+    """`s3://bucket/a/b` is the object `a/b`, which becomes `b`, and everything below `a/b/`, told from there on."""
+    bucket, _, key = source.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise ConfigError(f"{source} names no bucket", hint="write s3://bucket/prefix")
+    table = {"name": "bucket", "type": "bucket", "bucket": bucket}
+    table |= {name: getattr(wishes, name) for name in ("endpoint_url", "region") if getattr(wishes, name)}
+    if not key:
+        return table | {"key": wishes.key}
+    if key.endswith("/"):
+        match = f"^{re.escape(key)}(?P<below>[\\s\\S]+)$"
+    else:
+        folder, slash, name = key.rpartition("/")
+        match = f"^(?:{re.escape(key)}/|{re.escape(folder + slash)}(?={re.escape(name)}\\Z))(?P<below>[\\s\\S]+)$"
+    # What lies beside (`a/b-2`) begins alike, and is no part of it.
+    below = {"match": match, "on_no_match": "skip", "key": wishes.key.replace("{path}", "{below}")}
+    return table | {"prefix": key} | below
 
 
 def _without_checkpoints(root: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from migrator.cli.options import (
 from migrator.cli.output import Output, observing
 from migrator.cli.summary import after_run, command, planned
 from migrator.core.errors import ConfigError, LedgerError
-from migrator.core.model import SMALL, State
+from migrator.core.model import State
 
 if TYPE_CHECKING:
     from migrator.cli.observers.counts import Counts
@@ -136,7 +136,8 @@ def retry(
 
 def copy(
     src: Annotated[
-        str, typer.Argument(metavar="SRC", help="A directory, or a manifest (json, jsonl, csv, txt) or glob.")
+        str,
+        typer.Argument(metavar="SRC", help="A directory, s3://bucket/prefix, or a manifest (json, jsonl, csv, txt)."),
     ],
     dst: Annotated[str, typer.Argument(metavar="DST", help="s3://bucket/prefix or file:///directory.")],
     key: Annotated[str, typer.Option("--key", metavar="TEMPLATE", help="Template of the destination key.")] = "{path}",
@@ -161,7 +162,7 @@ def copy(
     quiet: Quiet = False,
     log_file: LogFile = None,
 ) -> int:
-    """Copy a directory or manifest without a config file.
+    """Copy a directory, a bucket or a manifest without a config file.
 
     The same command again resumes.
 
@@ -172,6 +173,7 @@ def copy(
       migrator copy 'lots/*.json' s3://bucket/ --field image_url --field thumb_url
       migrator copy failed.csv s3://bucket/ --key '{key}'   what a report lists as failed
       migrator copy photos/ file:///mnt/archive         into another directory
+      migrator copy s3://old/2019 s3://new/photos/2019  what lies below 2019/, or the one object 2019
 
     Each pair of SRC and DST has a ledger of its own in checkpoints/, and a config file beside it for
     `migrator status -c`, `retry -c` and `report -c`.
@@ -247,7 +249,7 @@ def show_plan(
     try:
         with result.view() as view:
             seen = overview(view, targets_of(config))
-            requests = estimate(seen, *view.large(SMALL, config.transfer.part_size))
+            requests = estimate(seen, view, config)
             rows = wiring.preview_rows(config, names, view)
     finally:
         if dry_run:

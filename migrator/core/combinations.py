@@ -7,6 +7,7 @@ from pathlib import Path
 from migrator.core.complaints import Complaint, nearest
 from migrator.core.config import Config, Destination, ManifestSource, SourceConfig, TableSource, Transfer, Variant
 from migrator.core.keys import PATH_NAMES, STORED_NAMES, KeyMaker, NoMatch, TemplateError, compile_template
+from migrator.core.overlap import buckets_in_themselves
 from migrator.core.schema import KeyPath
 
 _BUCKET_KEYS = (
@@ -62,6 +63,7 @@ def impossible(config: Config) -> Iterator[Complaint]:
 def in_itself(config: Config, resolve: Callable[[Path], Path]) -> Iterator[Complaint]:
     """Sources that stand where their objects would go. `resolve` follows symbolic links."""
     yield from _moves_its_own_ledger(config, resolve)
+    yield from buckets_in_themselves(config)
     folder = config.destination.folder
     if folder is None:
         return

@@ -122,6 +122,10 @@ class Multipart:
         part_size = self._choose_part_size(task, body.size)
         first = prefix + await self._read(body, part_size - len(prefix))
         held = part_size - len(prefix)
+        own = self._means.rules.own_put(task, body)
+        if own:
+            self._means.memory.give(held)
+            return own
         try:
             self._means.rules.check_content(task, first[:4096], body.size)
             upload = known or self._means.rules.upload(task, body, first[:4096], body.size, None)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from migrator.core.config import Config, SourceBase
+from migrator.core.config import Config, SourceBase, TableSource
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
-from migrator.core.keys import Template, TemplateError, compile_template
-from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Expected, Side, Task, Upload
+from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
+from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Expected, Side, Skip, Skipped, Task, Upload
+from migrator.core.places import s3_parts
 
 
 class Told(Protocol):
@@ -32,6 +33,8 @@ class SourceRules:
     min_size: int | None
     max_size: int | None
     image: bool
+    told: frozenset[str] = frozenset()
+    """Names of what is known of a stored object only, such as `sha256`, that go into rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Rules:
     prefix: str
     public_url: str
     bucket: str
+    headers: Mapping[str, str]
+    """Configured headers that take the place of those of the source, names in lower case."""
+    storage_class: str
 
     @classmethod
     def of(cls, config: Config, bucket: str) -> "Rules":
@@ -58,6 +64,15 @@ class Rules:
             prefix=destination.prefix,
             public_url=destination.public_url.rstrip("/"),
             bucket=bucket,
+            headers={
+                name: value
+                for name, value in (
+                    ("cache-control", destination.cache_control),
+                    ("content-disposition", destination.content_disposition),
+                )
+                if value
+            },
+            storage_class=destination.storage_class,
         )
 
     def check_size(self, task: Task, size: int) -> None:
@@ -74,6 +89,17 @@ class Rules:
             problem = image_problem(head, size)
             if problem:
                 raise Invalid(f"{task.location} is no image: {problem}")
+
+    def own_put(self, task: Task, body: Told) -> Skipped | None:
+        """Skipped where the source is what this ledger itself put into the destination.
+
+        The ledger leaves such objects out as they are listed; but one server may have names that nobody knows for one.
+        """
+        ledger, _, _ = task.put_id.partition("/")
+        mark = body.description.metadata.get(PUT_ID, "") if body.description else ""
+        if mark.partition("/")[0] != ledger or s3_parts(task.location)[0] != self.bucket:
+            return None
+        return Skipped(Skip.IN_PLACE, "this migration put it there")
 
     def upload(self, task: Task, body: Told, head: bytes, size: int | None, sha256: bytes | None) -> Upload:
         """What will stand under the task's key. Raises Invalid when a metadata template lacks a value."""
@@ -146,6 +172,16 @@ class Rules:
         templates = (*self.metadata.values(), *self.tags.values())
         return any(name in ("sha256", "size") for template in templates for name in template.names)
 
+    @property
+    def names_digest(self) -> bool:
+        """Whether metadata or tags hold {sha256}."""
+        return any("sha256" in template.names for template in (*self.metadata.values(), *self.tags.values()))
+
+    @property
+    def alters(self) -> bool:
+        """Whether the configuration gives an object other headers, metadata or tags than its source has."""
+        return bool(self.metadata or self.tags or self.headers)
+
     def backup_key(self, run: int, key: str, digest: str) -> str:
         """Where the object that `overwrite` replaces is kept; its own name where that fits into a key."""
         backup = f"{self.prefix}{RESERVED_PREFIX}backup/{run}/{key}"
@@ -153,4 +189,7 @@ class Rules:
 
 
 def _source_rules(source: SourceBase) -> SourceRules:
-    return SourceRules(source.min_size, source.max_size, source.expect == "image")
+    update = source.update if isinstance(source, TableSource) else None
+    names = {name for text in (update.set.values() if update else ()) for name in compile_template(text).names}
+    told = frozenset(names.intersection(STORED_NAMES))
+    return SourceRules(source.min_size, source.max_size, source.expect == "image", told)

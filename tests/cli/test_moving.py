@@ -289,7 +289,7 @@ def test_copy_to_a_folder_and_its_dry_run(project: Project) -> None:
 @pytest.mark.parametrize(
     ("source", "destination", "said"),
     [
-        ("s3://other/x", "s3://b/", "not available yet"),
+        ("s3:///x", "s3://b/", "names no bucket"),
         ("photos", "b/prefix", "no destination"),
         ("photos", "file://photos", "no destination"),
         ("photos/a.txt.zip", "s3://b/", "no directory and no manifest"),

@@ -1,5 +1,6 @@
 """Which locations a manifest may name, and how they are written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_secret_is_masked_and_kept_only_to_read_by(tmp_path: Path, url: str, s
         ("gopher://h.example/a", "gopher:"),
         ("data:image/png;base64,AAAA", "data:"),
         ("javascript:alert(1)", "javascript:"),
-        ("s3://bucket/key", "s3:"),
+        ("S3:/bucket/key", "s3:"),
     ],
 )
 def test_row_21_other_schemes_are_refused_by_name(tmp_path: Path, url: str, scheme: str) -> None:
@@ -224,3 +225,16 @@ def test_include_exclude_and_match_look_at_the_path(tmp_path: Path) -> None:
 def test_row_12_the_same_key_twice_is_passed_on(tmp_path: Path) -> None:
     scanned = listed(tmp_path, "https://a.example/x.jpg", "https://b.example/x.jpg", "https://a.example/x.jpg")
     assert scanned.keys == ["x.jpg"] * 3
+
+
+def test_an_object_of_a_bucket_keeps_its_key_byte_for_byte(tmp_path: Path) -> None:
+    keys = ["a b+c%20d?e#f&g.jpg", "/leading", "x//y/", "e\u0301", "line\nbreak"]
+    found = in_manifest(tmp_path, json.dumps({"image_url": [f"s3://old-photos/{key}" for key in keys]}))
+    assert [item.location for item in found.items] == [f"s3://old-photos/{key}" for key in keys if key[0] != "/"]
+    assert found.keys == [key for key in keys if key[0] != "/"]
+    assert [problem.message for problem in found.problems] == ["the key begins with /"]
+
+
+@pytest.mark.parametrize("location", ["s3://old-photos", "s3://old-photos/", "s3:///key", "s3://two words/key"])
+def test_what_names_no_object_is_refused(tmp_path: Path, location: str) -> None:
+    assert refusal(tmp_path, location).fault is Fault.INVALID

@@ -71,7 +71,7 @@ def test_row_33_values_that_are_no_locations_are_problems_with_their_position(tm
         "lot.json:$.images[2].image_url": "'image_url' is an empty string where a location is expected",
         "lot.json:$.images[3].image_url": "'image_url' is a boolean where a location is expected",
         "lot.json:$.images[4].image_url[1]": "'image_url' is null where a location is expected",
-        "lot.json:$.images[5].image_url": "the scheme ftp: is not allowed in a manifest, only http and https",
+        "lot.json:$.images[5].image_url": "the scheme ftp: is not allowed in a manifest, only http, https and s3",
         'lot.json:$["a b"].thumb_url': "'thumb_url' is a number where a location is expected",
     }
     assert {problem.fault for problem in scanned.problems} == {Fault.INVALID}
