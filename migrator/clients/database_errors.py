@@ -58,12 +58,8 @@ class Secrets:
     """What of one database URL must never be shown, in every spelling that a driver may repeat."""
 
     def __init__(self, text: str, url: URL) -> None:
-        host = f"{url.host or ''}{f':{url.port}' if url.port else ''}"
-        self.shown = f"{url.get_backend_name()}://{host}/{url.database or ''}"
         user, at, _ = text.partition("://")[2].rpartition("@")
-        found = {user} if at else set()
-        found.add(user.partition(":")[2])
-        found.add(url.password or "")
+        found = {user, user.partition(":")[2], url.password or ""} if at and ":" in user else {url.password or ""}
         for name, value in url.normalized_query.items():
             if name.lower() not in _PLAIN_QUERY:
                 found.update(value)
@@ -73,7 +69,8 @@ class Secrets:
         spellings = {spelling for secret in found for spelling in _spellings(secret)}
         # The longest first: one that holds another must not be left half.
         self._spellings = sorted(filter(None, spellings), key=len, reverse=True)
-        self.shown = self._without(self.shown) if "@" in self.shown else self.shown
+        place = f"{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+        self.shown = f"{url.get_backend_name()}://{self._without(place)}"
 
     def masked(self, text: str) -> str:
         """`text` on one line, short, and without any spelling of a secret."""
@@ -99,7 +96,8 @@ def translated(error: BaseException, dialect: str, secrets: Secrets) -> ObjectEr
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = secrets.masked(_first_words(cause))
     if isinstance(cause, UnicodeError):
-        return _refused(Fatal, f"text in it is not in the encoding that it announces: {said}", secrets)
+        # What it says would show a character of the text, which may be the password.
+        return _refused(Fatal, "text in it, or in its URL, has characters that its encoding lacks", secrets)
     if lost or isinstance(cause, OSError):
         return _passing(said, secrets)
     match dialect:
@@ -146,7 +144,7 @@ def _postgres_kind(error: BaseException) -> type[ObjectError]:
     state = getattr(error, "sqlstate", None)
     if state is None:
         text = str(error)
-        if type(error).__name__ == "OperationalError":
+        if "OperationalError" in (kind.__name__ for kind in type(error).__mro__):
             refused = "FATAL:" in text or "password" in text or "certificate" in text
             return Fatal if refused and not _POSTGRES_BUSY.search(text) else Transient
         return Fatal if type(error).__name__ in ("ProgrammingError", "InterfaceError") else Invalid
