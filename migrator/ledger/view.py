@@ -184,12 +184,13 @@ class LedgerView:
         rows = (row for (number,) in found for row in record_view.waiting_records(self._pages, number, source))
         return list(islice(rows, limit))
 
-    def large(self, above: int, part_size: int) -> tuple[int, int]:
-        """(items, parts): what is still to be moved and has more than `above` bytes. Looks at every item to move."""
+    def large(self, source: str, above: int, part_size: int) -> tuple[int, int]:
+        """(items, parts) of what `source` has still to move with more than `above` bytes. Looks at each of its items."""
         ((items, parts),) = self._all(
             "SELECT count(*), coalesce(sum((size + ? - 1) / ?), 0) FROM items"
-            " WHERE (state = 'planned' OR state = 'intended') AND size > ?",
-            (part_size, part_size, above),
+            " WHERE (state = 'planned' OR state = 'intended') AND size > ?"
+            " AND source = (SELECT id FROM sources WHERE name = ?)",
+            (part_size, part_size, above, source),
         )
         return int(items), int(parts)
 

@@ -110,4 +110,5 @@ async def test_large_items_and_their_parts_are_counted_while_they_wait(ledger: S
     await ledger.add("films", page([*items("nine", size=9), *items("sixteen", size=16), *items("moved", size=99)]))
     await settle_all(ledger, [task for task in await ledger.claim(5) if task.key == "moved"], stored())
     with LedgerView.open(path) as view:
-        assert view.large(8, 8) == (2, 4)
+        assert view.large("films", 8, 8) == (2, 4)
+        assert view.large("other", 8, 8) == (0, 0)
