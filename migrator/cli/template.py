@@ -28,6 +28,15 @@ _VARIANTS = """\
 #   formats = ["avif", "jpeg"]
 """
 
+_UPDATE = """\
+# What becomes of the row when its object has arrived; `migrator setup` adds the columns that are missing.
+#
+#   [sources.update]
+#   table = "images"
+#   set = { new_key = "{key}", sha256 = "{sha256}" }
+#   add_columns = { new_key = "VARCHAR(1024)", sha256 = "CHAR(64)" }
+"""
+
 _EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "destination": {"bucket": "my-bucket"},
     "directory": {"type": "directory", "root": "data", "key": "{path}"},
@@ -36,6 +45,15 @@ _EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "files": "data/**/*.json",
         "fields": ["image_url"],
         "key": "{path}",
+    },
+    "bucket": {"type": "bucket", "bucket": "my-old-bucket", "key": "{path}"},
+    "table": {
+        "type": "table",
+        "database_url_env": "DATABASE_URL",
+        "query": "SELECT id, image_path FROM images",
+        "primary_key": ["id"],
+        "location": "s3://my-old-bucket/{image_path}",
+        "key": "images/{id}/{name}",
     },
     "transfer": {},
 }
@@ -61,6 +79,7 @@ def template(kind: str, name: str = "my-migration") -> str:
         "# One such table for each source.",
         "[[sources]]",
         *_keys(SOURCES[kind], _EXAMPLES[kind]),
+        *(["", *_UPDATE.splitlines()] if "update" in SOURCES[kind].model_fields else []),
         "",
         *_VARIANTS.splitlines(),
         "",
@@ -74,6 +93,8 @@ def _keys(model: type[Section], given: Mapping[str, object]) -> Iterator[str]:
     """The lines of one table: what must be changed first, then the defaults, each below its help."""
     for name in (*given, *(name for name in model.model_fields if name not in given)):
         field = model.model_fields[name]
+        if form_of(field).expected == "a table":
+            continue  # shown as a table of its own
         options = f" Expects {form_of(field).expected}." if len(choices(field)) > 1 else ""
         help_text = f"{field.description}{options}"
         if name != "type":

@@ -1,8 +1,10 @@
 """init, test-connection, smoke, setup: what makes ready."""
 
+import contextlib
 import json
 import os
 import pty
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from migrator.cli.preparing import SOURCE_TYPES
 from migrator.cli.samples import samples
 from migrator.cli.template import KINDS
+from migrator.core.loading import load
 from tests.cli.conftest import Project
 
 
@@ -46,7 +49,7 @@ def test_init_asks_whoever_is_there(project: Project) -> None:
     os.close(ours)
     os.close(theirs)
     assert asking.returncode == 0
-    assert "What is the source? (directory/manifest)" in err
+    assert "What is the source? (directory/manifest/bucket/table)" in err
     assert out.startswith("wrote migrator.toml")
     assert 'type = "manifest"' in Path("migrator.toml").read_text()
 
@@ -58,6 +61,39 @@ def test_init_where_nothing_can_be_written(project: Project) -> None:
 
 def test_init_offers_what_there_is() -> None:
     assert SOURCE_TYPES == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_init_writes_what_can_be_filled_in(project: Project, kind: str) -> None:
+    assert project.run("init", "--type", kind).status == 0
+    text = Path("migrator.toml").read_text()
+    assert load(Path("migrator.toml"), {}, {}).sources[0].type == kind
+    Path("migrator.toml").write_text(text.replace("#   ", ""))
+    assert (load(Path("migrator.toml"), {}, {}).variants[0].name, "[sources.update]" in text) == (
+        "thumbnail",
+        kind == "table",
+    )
+
+
+def test_connection_names_the_columns_of_a_query(project: Project) -> None:
+    with contextlib.closing(sqlite3.connect("shop.db")) as shop:
+        shop.execute("CREATE TABLE images (id INTEGER PRIMARY KEY, photo TEXT)")
+        shop.execute("INSERT INTO images VALUES (1, 'a.jpg')")
+        shop.commit()
+    project.files(a="1")
+    table = '[[sources]]\nname = "shop"\ntype = "table"\ndatabase_url = "sqlite:///shop.db"\nprimary_key = ["id"]\n'
+    table += f'location = "s3://{project.bucket}/{{photo}}"\nkey = "{{photo}}"\n'
+    project.configure(table + 'query = "SELECT id, photo FROM images"')
+    project.server.client().put_object(Bucket=project.bucket, Key="a.jpg", Body=b"a")
+    ended = project.run("test-connection")
+    assert ended.status == 0, ended
+    assert "its columns are id, photo" in ended.out
+    project.configure(table + 'query = "SELECT id, foto FROM images"')
+    ended = project.run("test-connection")
+    assert ended.status == 3
+    assert "no such column: foto" in ended.out
+    project.configure(table.replace('"sqlite:///shop.db"', '"sqlite:///show.db"') + 'query = "SELECT 1"')
+    assert "unable to open database file" in project.run("test-connection").out
 
 
 def test_connection_is_a_table_that_ends_with_0(project: Project) -> None:

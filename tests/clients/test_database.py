@@ -137,7 +137,7 @@ def test_a_server_that_is_not_there_is_transient() -> None:
 
 def test_a_server_that_says_nothing_is_given_up(server: TestDatabase) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        error = failure(opened(server.through(silent.getsockname()[1])))
+        error = failure(opened(server.through(silent.getsockname()[1]), timeout=1.0))
     assert isinstance(error, Transient)
 
 

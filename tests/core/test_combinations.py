@@ -10,6 +10,14 @@ from migrator.core.errors import ConfigError
 from migrator.core.loading import configure
 
 DIRECTORY = {"type": "directory", "root": "data", "key": "{path}"}
+TABLE = {
+    "type": "table",
+    "database_url_env": "DATABASE_URL",
+    "query": "SELECT id, photo FROM images",
+    "primary_key": ["id"],
+    "location": "s3://old/{photo}",
+    "key": "{id}/{name}",
+}
 MANIFEST = {"type": "manifest", "files": "lots/*.json", "fields": ["url"], "key": "{path}"}
 
 
@@ -227,3 +235,35 @@ def test_a_source_does_not_move_its_own_ledger(tmp_path: Path, monkeypatch: pyte
         'add "/checkpoints/**" to exclude',
     )
     configured(BUCKET, here | {"exclude": ["/checkpoints/**"]})
+
+
+def test_a_table_has_one_database() -> None:
+    assert configured(BUCKET, TABLE).sources[0].type == "table"
+    expected = 'expected the name of an environment variable that holds the URL, such as "DATABASE_URL"'
+    assert refused(BUCKET, TABLE | {"database_url_env": ""}) == (f"sources[0].database_url_env: missing; {expected}",)
+    assert refused(BUCKET, TABLE | {"database_url": "sqlite:///a.db"}) == (
+        "sources[0].database_url_env: found beside database_url; expected one of the two",
+    )
+
+
+@pytest.mark.faults
+def test_row_25_a_database_url_that_is_refused_is_not_shown() -> None:
+    known = "sqlite://, postgresql://, postgres://, mysql://, mariadb://"
+    for url in ("oracle://app:CANARY@host/x", "app:CANARY@host/x", "CANARY"):
+        assert refused(BUCKET, TABLE | {"database_url_env": "", "database_url": url}) == (
+            f"sources[0].database_url: begins as no database URL that is known here; expected one of {known}",
+        )
+    (problem,) = refused(BUCKET, TABLE | {"database_url_env": "", "database_url": ["mysql://app:CANARY@host/x"]})
+    assert "CANARY" not in problem
+
+
+def test_an_update_needs_a_key_that_it_leaves_alone() -> None:
+    update = {"table": "images", "set": {"new_key": "{key}"}}
+    assert configured(BUCKET, TABLE | {"update": update})
+    assert refused(BUCKET, TABLE | {"update": update, "primary_key": []}) == (
+        'sources[0].primary_key: missing; update needs it to find the row again, such as ["id"]',
+    )
+    (problem,) = refused(BUCKET, TABLE | {"update": update | {"set": {"id": "{key}"}}})
+    assert problem.startswith("sources[0].update.set.id: found a column of primary_key")
+    (problem,) = refused(BUCKET, TABLE | {"update": update | {"set": {"link": "{url}"}}})
+    assert problem == "sources[0].update.set.link: found {url}, which has no value without destination.public_url"
