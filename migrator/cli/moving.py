@@ -12,6 +12,7 @@ from migrator.cli.options import (
     Bandwidth,
     Concurrency,
     ConfigFile,
+    CopyModes,
     Json,
     Limit,
     LogFile,
@@ -25,7 +26,7 @@ from migrator.cli.options import (
 from migrator.cli.output import Output, observing
 from migrator.cli.summary import after_run, command, planned
 from migrator.core.errors import ConfigError, LedgerError
-from migrator.core.model import State
+from migrator.core.model import CopyMode, State
 
 if TYPE_CHECKING:
     from migrator.cli.observers.counts import Counts
@@ -69,6 +70,7 @@ def migrate(
     max_duration: MaxDuration = None,
     retry_failed: RetryFailed = False,
     rescan: Rescan = False,
+    copy_mode: CopyModes = CopyMode.AUTO,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -93,7 +95,8 @@ def migrate(
     config = wiring.load_config(config_file, speed(concurrency, bandwidth))
     if dry_run:
         return show_plan(output, config, config_file, source, dry_run=True)
-    options = wiring.RunOptions(limit, tuple(source or ()), seconds(max_duration), retry_failed, rescan)
+    chosen = tuple(source or ())
+    options = wiring.RunOptions(limit, chosen, seconds(max_duration), retry_failed, rescan, copy_mode=copy_mode)
     return move(output, config, options, config_file)
 
 
@@ -157,6 +160,7 @@ def copy(
     max_duration: MaxDuration = None,
     retry_failed: RetryFailed = False,
     rescan: Rescan = False,
+    copy_mode: CopyModes = CopyMode.AUTO,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -188,7 +192,8 @@ def copy(
         return show_plan(output, config, config_file, None, dry_run=True)
     if config.destination.folder:
         wiring.setup(config, dry_run=False, versioning=False)  # as cp -r does: the folder need not be there
-    return move(output, config, wiring.RunOptions(limit, (), seconds(max_duration), retry_failed, rescan), config_file)
+    options = wiring.RunOptions(limit, (), seconds(max_duration), retry_failed, rescan, copy_mode=copy_mode)
+    return move(output, config, options, config_file)
 
 
 def move(output: Output, config: "Config", options: "RunOptions", config_file: Path) -> int:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from migrator.core.model import CopyMode
+
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", metavar="FILE", envvar="MIGRATOR_CONFIG", help="The migration's config file.")
 ]
@@ -35,4 +37,11 @@ MaxDuration = Annotated[
     typer.Option("--max-duration", metavar="TIME", help='Stop after this time, such as "2h"; resumable.'),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
+CopyModes = Annotated[
+    CopyMode,
+    typer.Option(
+        "--copy-mode",
+        help="auto: the server copies between its own buckets where it can; server: it must; stream: it never does.",
+    ),
+]
 Rescan = Annotated[bool, typer.Option("--rescan", help="Scan complete sources again, from the beginning.")]

@@ -21,6 +21,7 @@ _PERMISSIONS = {
     "DELETE": "s3:DeleteObject",
     "LIST": "s3:ListBucket",
     "COPY": "s3:GetObject, s3:GetObjectTagging, s3:PutObject and s3:PutObjectTagging",
+    "COPY PART": "s3:GetObject and s3:PutObject",
     "CREATE UPLOAD": "s3:PutObject",
     "PUT PART": "s3:PutObject",
     "COMPLETE UPLOAD": "s3:PutObject",

@@ -105,7 +105,7 @@ class S3Client:
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, body: bytes, payload: str
     ) -> Answer:
         target, signed = await self._sign(operation, method, key, headers, query, payload)
-        seconds = self._timeout * (COPY_PATIENCE if operation == "COPY" else 1)
+        seconds = self._timeout * (COPY_PATIENCE if operation.startswith("COPY") else 1)
         try:
             return await self._wire.request(method, target, signed, body, seconds)
         except Untrusted:

@@ -291,7 +291,7 @@ class Standing:
 class Described:
     """All that a bucket says of one object. `modified` is in seconds since the epoch, `storage_class` "" the usual one.
 
-    `sha256` (raw bytes) is the checksum that the server keeps of the whole object, else what our metadata say.
+    `sha256` (raw bytes) is the checksum that the server keeps of the whole object; not every one has checked it.
     """
 
     size: int

@@ -46,12 +46,18 @@ def canary(prefix: str) -> Upload:
     return Upload(key, len(CANARY), hashlib.sha256(CANARY).digest(), "text/plain", {PUT_ID: "canary"})
 
 
+def copy_of(key: str) -> str:
+    """Where the copy of the canary under `key` stands."""
+    return f"{key}-copy"
+
+
 async def sweep(store: Store, key: str) -> None:
-    """Removes what a probe that was killed left under the key of its canary."""
-    with suppress(Forbidden):  # nobody may list uploads: the object at least can go
-        for upload_id, _ in await store.open_uploads(key):
-            await store.abort(key, upload_id)
-    await store.purge(key)
+    """Removes what a probe that was killed left under the key of its canary, and of its copy."""
+    for one in (key, copy_of(key)):
+        with suppress(Forbidden):  # nobody may list uploads: the object at least can go
+            for upload_id, _ in await store.open_uploads(one):
+                await store.abort(one, upload_id)
+        await store.purge(one)
 
 
 async def can_write(store: Store, prefix: str, capabilities: Capabilities) -> bool:

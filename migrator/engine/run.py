@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
-from migrator.core.model import RecordState, RecordTally, Settlement, Side, State, Stored, Summary, Tally, Task
+from migrator.core.model import (
+    CopyMode,
+    RecordState,
+    RecordTally,
+    Settlement,
+    Side,
+    State,
+    Stored,
+    Summary,
+    Tally,
+    Task,
+)
 from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
 from migrator.engine.later_variants import LaterVariants
@@ -39,6 +50,7 @@ class RunOptions:
     retry_failed: bool = False
     rescan: bool = False
     only_variants: bool = False
+    copy_mode: CopyMode = CopyMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)

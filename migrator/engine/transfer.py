@@ -1,4 +1,6 @@
-"""One Task -> Outcome, by the protocol of DESIGN section 5. Large objects go through multipart.py from here."""
+"""One Task -> Outcome, by the protocol of DESIGN section 5. From here, large objects go through multipart.py, and what
+the server copies by itself through copying.py.
+"""
 
 import asyncio
 import hashlib
@@ -25,6 +27,7 @@ from migrator.core.model import (
 )
 from migrator.core.ports import Body
 from migrator.engine.conflict import Replace
+from migrator.engine.copying import Copying
 from migrator.engine.guard import failed
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
@@ -37,10 +40,11 @@ HASH_INLINE = MIB
 class Transfer:
     """Moves one object: read, check, hash, put; and decides what a lost answer or a taken key means."""
 
-    def __init__(self, means: Means, multipart: Multipart, variants: Variants) -> None:
+    def __init__(self, means: Means, multipart: Multipart, variants: Variants, copying: Copying) -> None:
         self._means = means
         self._multipart = multipart
         self._variants = variants
+        self._copying = copying
 
     async def __call__(self, task: Task) -> Outcome:
         """One attempt. Raises only Fatal (and LedgerError): everything else is an outcome."""
@@ -55,6 +59,9 @@ class Transfer:
         refused = self._means.store.refuses(task.key)
         if refused:
             return Failed(Fault.INVALID, f"the destination cannot hold the key {task.key!r}: {refused}")
+        copied = await self._copying.move(task)
+        if copied is not None:
+            return copied
         standing = await self._look(task) if task.again or task.present else None
         async with self._means.reader.open(task) as body:
             if body.size is not None:

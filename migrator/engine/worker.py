@@ -8,6 +8,7 @@ from migrator.core.errors import Fatal, ObjectError
 from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
 from migrator.core.ports import Clock, Ledger, Observer, Reader, Renderer, Store, Uploads
 from migrator.engine.conflict import Verdicts
+from migrator.engine.copying import Copies, Copying
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
@@ -37,6 +38,7 @@ class Worker:
         observer: Observer,
         clock: Clock,
         renderer: Renderer | None = None,
+        copies: Copies | None = None,
     ) -> None:
         settings = config.transfer
         self._means = means = Means(
@@ -57,7 +59,8 @@ class Worker:
         self.gate = Gate(settings.concurrency, clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
         self._variants = Variants(config, means, renderer, self._retry, self.gate)
-        self._transfer = Transfer(means, self._multipart, self._variants)
+        self._copying = Copying.of(config, means, copies or Copies(), uploads, self._retry, self.gate, observer)
+        self._transfer = Transfer(means, self._multipart, self._variants, self._copying)
         self._observer = observer
         self._diagnosed = -DIAGNOSE_EVERY
 
@@ -125,6 +128,7 @@ class Worker:
 
     async def _abandon(self, task: Task) -> None:
         try:
+            await self._copying.abandon(task)
             await self._multipart.abandon(task)
         except ObjectError:
             return  # the ledger still names the upload: the next run aborts it

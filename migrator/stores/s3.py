@@ -23,6 +23,8 @@ from migrator.core.errors import (
 )
 from migrator.core.keys import key_problem
 from migrator.core.model import CANARY, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.core.places import Place
+from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
     Constants,
     bare,
@@ -43,19 +45,20 @@ from migrator.stores.s3_headers import (
 class S3Store:
     """One bucket. ETags are without quotes everywhere in here and never taken for a hash."""
 
-    def __init__(self, access: aws.Access, client: S3Client, destination: Destination) -> None:
+    def __init__(self, access: aws.Access, client: S3Client, destination: Destination, transfer: Transfer) -> None:
         self.requests = access.requests
         self.bucket = access.bucket
         self._access = access
         self._client = client
         self._region = destination.region
+        self._transfer = transfer
         self._constants = Constants(destination)
 
     @classmethod
     async def open(cls, destination: Destination, transfer: Transfer, *, bucket: str | None = None) -> "S3Store":
         """Connects to `bucket` (default: the destination's). Raises PreflightError without usable credentials."""
         access = await aws.connect(destination, transfer, bucket or destination.bucket)
-        return cls(access, S3Client(access, transfer), destination)
+        return cls(access, S3Client(access, transfer), destination, transfer)
 
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
@@ -144,13 +147,14 @@ class S3Store:
         """Server-side copy. Changed: the object no longer has `etag`."""
         headers = self._constants.copy_headers(self.bucket, key, etag)
         try:
-            answer = await self._client.send("COPY", "PUT", target, headers)
+            answer = await send_copy(self._client, key, target, headers)
         except Conflict as error:
             raise Changed(f"{shown(key)} is no longer what it was", side=Side.DESTINATION) from error
-        found = bare(read_element(answer.body, "ETag"))
-        if not found:  # the server began its answer before it knew: an error document, or none at all
-            raise self._client.error("COPY", key, answer._replace(status=500))
-        return Placed(found, answer.headers.get("x-amz-version-id"))
+        return Placed(bare(read_element(answer.body, "ETag")), answer.headers.get("x-amz-version-id"))
+
+    def copier(self, here: Place, place_of: Places) -> S3Copier:
+        """What this bucket's server copies into it by itself; `here` is the connection that leads to the bucket."""
+        return S3Copier(self._access, self._client, self._constants, here, place_of, self._transfer)
 
     async def versioned(self) -> bool:
         """Whether versioning is on; a server that has none is not versioned."""

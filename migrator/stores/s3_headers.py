@@ -69,6 +69,11 @@ class Constants:
             "x-amz-tagging-directive": "COPY",
         }
 
+    def altering_copy_headers(self, bucket: str, key: str, etag: str, upload: Upload) -> dict[str, str]:
+        """All headers of a server-side copy that carries what `upload` says and nothing else."""
+        directives = {"x-amz-metadata-directive": "REPLACE", "x-amz-tagging-directive": "REPLACE"}
+        return self.copy_headers(bucket, key, etag) | self.upload_headers(upload) | directives
+
     def upload_headers(self, upload: Upload) -> dict[str, str]:
         """What an object carries, whether it is put at once or in parts. The configuration beats the source."""
         headers = {**(upload.headers or {}), **self.headers, "content-type": _content_type(upload.content_type)}
@@ -135,6 +140,7 @@ def standing_of(headers: Mapping[str, str]) -> Standing:
         content_type=headers.get("content-type", ""),
         metadata=metadata,
         sha256=kept or _from_hex(metadata.get(SHA256, "")),
+        proven=kept is not None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
 from migrator.core.places import place_of_destination, place_of_item, place_of_source, same_place
-from migrator.core.ports import Reader, Source, Store
+from migrator.core.ports import Copier, Reader, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.stores.readers import SchemeReader
@@ -42,7 +42,7 @@ def make_source(source: SourceConfig, config: Config, bucket: str) -> Source:
         case BucketSource():
             return _bucket_scan(source, config, bucket)
         case TableSource():
-            return _table_scan(source, config, bucket)
+            return table_scan(source, config, bucket)
 
 
 def _bucket_scan(source: BucketSource, config: Config, bucket: str) -> "BucketScan":
@@ -58,7 +58,8 @@ def _bucket_scan(source: BucketSource, config: Config, bucket: str) -> "BucketSc
     )
 
 
-def _table_scan(source: TableSource, config: Config, bucket: str) -> "TableScan":
+def table_scan(source: TableSource, config: Config, bucket: str) -> "TableScan":
+    """The adapter of a `table` source, which can be asked for the columns of its query too."""
     from migrator.sources.table import TableScan
 
     here = place_of_destination(config.destination, bucket)
@@ -157,6 +158,17 @@ async def open_store(config: Config, bucket: str) -> AsyncIterator[Destination]:
         yield store
     finally:
         await store.close()
+
+
+def make_copier(config: Config, bucket: str, store: Store) -> Copier | None:
+    """What the server of `store`, the destination, copies into it by itself; None where it is no server."""
+    if config.destination.folder is not None:
+        return None
+    from migrator.stores.s3 import S3Store
+
+    assert isinstance(store, S3Store)
+    here = place_of_destination(config.destination, bucket)
+    return store.copier(here, functools.partial(place_of_item, config))
 
 
 @contextlib.asynccontextmanager

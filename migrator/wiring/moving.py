@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from migrator.wiring.adapters import (
     selected,
     view,
 )
+from migrator.wiring.copying import prepared
 
 if TYPE_CHECKING:
     from migrator.records.by_source import RecordsBySource
@@ -60,10 +61,23 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
     bucket = await chosen_bucket(config, ledger)
     sources = [make_source(source, config, bucket) for source in selected(config, options.sources)]
-    async with open_store(config, bucket) as store, _rows(config, options.sources, bucket) as records:
+    async with (
+        open_store(config, bucket) as store,
+        _rows(config, options.sources, bucket) as records,
+        AsyncExitStack() as closing,
+    ):
         await check_bucket(store)
         capabilities = await _capabilities(config, ledger, store, observer)
-        if not capabilities.conditional_put:
+        chosen = selected(config, options.sources)
+        mode = options.copy_mode
+        copies = await closing.enter_async_context(
+            prepared(config, chosen, mode, bucket, store, ledger, capabilities, observer)
+        )
+        capabilities = copies.capabilities
+        if copies.listed_first:
+            observer.event(EventKind.NOTE, "the destination would overwrite when it copies: its keys are listed first")
+            await ledger.survey(store.keys(config.destination.prefix))
+        elif not capabilities.conditional_put:
             observer.event(EventKind.NOTE, "the destination ignores preconditions: its keys are listed first")
             await ledger.survey(store.keys(config.destination.prefix))
         if options.retry_failed:
@@ -72,7 +86,9 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         run = await ledger.begin_run("migrate", config.digest)
         reader = make_reader(config)
         try:
-            worker = Worker(config, bucket, run, reader, store, ledger, capabilities, observer, stop)
+            worker = Worker(
+                config, bucket, run, reader, store, ledger, capabilities, observer, stop, copies=copies.copies
+            )
             retries = config.transfer.retries
             recording = None
             if records:
