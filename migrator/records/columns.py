@@ -40,6 +40,7 @@ class Column:
     """One column of the table that is updated.
 
     as_text  it is read as the server's own text of it, which the server also takes back
+    spelled  how a new value is spelled is known to the server alone (an interval, an address, an array)
     parse    text -> value; raises ValueError, which says why the column cannot hold it
     same     whether what stands there is this new value
     """
@@ -47,6 +48,7 @@ class Column:
     name: str
     kind: str
     as_text: bool
+    spelled: bool
     parse: Callable[[str], object]
     same: Callable[[object, object], bool]
 
@@ -57,7 +59,8 @@ def column_of(name: str, type_: sql.TypeEngine[Any], dialect: str) -> Column:
         type_ = type_.data_type
     as_text = dialect == "postgresql" and (not isinstance(type_, _POSTGRES_EXACT) or isinstance(type_, sql.ARRAY))
     parse, same = (_sqlite_rules if dialect == "sqlite" else _rules)(type_, dialect)
-    return Column(name, str(type_.__visit_name__).upper(), as_text, parse, same)
+    spelled = as_text and not isinstance(type_, sql.JSON)
+    return Column(name, str(type_.__visit_name__).upper(), as_text, spelled, parse, same)
 
 
 Rules = tuple[Callable[[str], object], Callable[[object, object], bool]]
@@ -96,8 +99,17 @@ def _rules(type_: sql.TypeEngine[Any], dialect: str) -> Rules:
             return _numeric(type_.precision, type_.scale), _equal
         case sql.Uuid():
             return (_uuid if dialect == "postgresql" else lambda text: str(_uuid(text))), _equal
-        case sql.LargeBinary():
+        case (
+            sql.LargeBinary()
+            | sql.BINARY()
+            | sql.VARBINARY()
+            | mysql.TINYBLOB()
+            | mysql.MEDIUMBLOB()
+            | mysql.LONGBLOB()
+        ):
             return str.encode, _equal
+        case mysql.YEAR():
+            return lambda text: _integer(text, 1901, 2155), _equal
         case mysql.BIT():
             return _bits(type_.length or 1), _equal
         case sql.DateTime() | sql.Date() | sql.Time():

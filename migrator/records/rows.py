@@ -67,24 +67,36 @@ class SourceRows:
         found: list[RowChange | RecordOutcome] = []
         with self._database.reading() as connection:
             standing = table.rows(connection, keys)
+            wanted = self._wanted(connection, tasks)
             taken: set[Key] = set()
-            for task, key in zip(tasks, keys, strict=True):
-                found.append(self._needed(task, standing.get(key_of(key), []), again=key_of(key) in taken))
-                taken.add(key_of(key))
+            for task, key in zip(tasks, map(key_of, keys), strict=True):
+                found.append(self._needed(task, standing.get(key, []), wanted[task.id], again=key in taken))
+                taken.add(key)
             changes = [outcome.task for outcome in found if isinstance(outcome, RowChange)]
             changed = self._changed_since_scan(connection, changes)
         return [changed.get(task.id, outcome) for task, outcome in zip(tasks, found, strict=True)]
 
-    def _needed(self, task: RecordTask, rows: Sequence[Values], *, again: bool) -> RowChange | RecordOutcome:
+    def _wanted(self, connection: Connection, tasks: Sequence[RecordTask]) -> dict[int, Values | Failed]:
+        """The new values of each row, by the number of its task."""
         table = self._ready_table()
+        wanted: dict[int, Values | Failed] = {}
+        for task in tasks:
+            try:
+                wanted[task.id] = self._new_values.fitting(task, table.columns)
+            except Unfit as error:
+                wanted[task.id] = Failed(Fault.INVALID, f"{self._place(task)}: {error}", Side.DATABASE)
+        fitting = {number: values for number, values in wanted.items() if not isinstance(values, Failed)}
+        return wanted | dict(zip(fitting, table.spelled(connection, list(fitting.values())), strict=True))
+
+    def _needed(
+        self, task: RecordTask, rows: Sequence[Values], values: Values | Failed, *, again: bool
+    ) -> RowChange | RecordOutcome:
         if len(rows) != 1:
             return self._conflict(task, self._not_one(len(rows)))
         if again:
             return self._conflict(task, "another object of this source has the same row; it was left to that one")
-        try:
-            values = self._new_values.fitting(task, table.columns)
-        except Unfit as error:
-            return Failed(Fault.INVALID, f"{self._place(task)}: {error}", Side.DATABASE)
+        if isinstance(values, Failed):
+            return values
         if self._holds(rows[0], values):
             return Recorded(adopted=True)
         now = self._spelled(rows[0])

@@ -56,6 +56,23 @@ class Table:
         )
         return _by_key(connection, statement, keys, len(self.key))
 
+    def spelled(self, connection: Connection, rows: Sequence[Values]) -> list[Values]:
+        """New values as the server itself would spell them, where nobody else knows how. Raises what it refuses."""
+        found = [list(row) for row in rows]
+        for place, column in enumerate(self.columns):
+            if not column.spelled or not rows:
+                continue
+            # A union gives the parameters the type of the column, whatever that is called.
+            texts = list(dict.fromkeys(row[place] for row in rows))
+            each = f" UNION ALL SELECT {self.database.mark}" * len(texts)
+            name = self.database.quoted(column.name)
+            statement = f"SELECT CAST(v AS text) FROM (SELECT {name} AS v FROM {self.quoted} WHERE false{each}) AS q"
+            answers = connection.exec_driver_sql(statement, tuple(texts)).fetchall()
+            spellings = {text: answer for text, (answer,) in zip(texts, answers, strict=True)}
+            for row in found:
+                row[place] = spellings[row[place]]
+        return [tuple(row) for row in found]
+
     def update(self, connection: Connection, rows: Sequence[tuple[Values, Values]]) -> int:
         """Gives the rows (new values, key) their new values and returns how many the database updated."""
         quoted, mark = self.database.quoted, self.database.mark
