@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import failing, looking, moving, preparing, trying
+from migrator.cli import failing, looking, moving, preparing, proving, trying
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -86,11 +86,13 @@ def about(
       migrator plan                        what would move, and what is wrong with it
       migrator migrate                     move it; the same command again resumes
       migrator status                      how far it is, from another terminal too
+      migrator verify                      prove that everything arrived
     """
 
 
-for name, command in (preparing.commands | moving.commands | looking.commands | trying.commands).items():
-    app.command(name)(command)
+for group in (preparing, moving, looking, proving, trying):
+    for name, command in group.commands.items():
+        app.command(name)(command)
 
 
 def run() -> None:

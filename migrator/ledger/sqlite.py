@@ -27,6 +27,7 @@ from migrator.core.model import (
     VariantOutcome,
     VariantTally,
     Verification,
+    VerificationSummary,
 )
 from migrator.ledger import intake, journal, records, variants, verifications
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
@@ -255,6 +256,10 @@ class SqliteLedger:
     async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
         """See the port."""
         await self._writer.run(lambda c: verifications.keep_extras(c, number, keys, reserved))
+
+    async def verifications(self) -> list[VerificationSummary]:
+        """All of them, the oldest first."""
+        return await self._writer.run(verifications.summaries)
 
     async def finish_verification(self, number: int) -> None:
         """See the port."""

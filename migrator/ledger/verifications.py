@@ -166,3 +166,15 @@ def summaries(connection: sqlite3.Connection) -> list[VerificationSummary]:
             " FROM verifications ORDER BY id"
         )
     ]
+
+
+def differences(connection: sqlite3.Connection, limit: int | None) -> list[tuple[str, str, str | None, str | None]]:
+    """(result, key, location, message) of the last verification, in the order of the scan; extra keys last."""
+    return connection.execute(
+        "SELECT result, key, location, message FROM (SELECT result, coalesce(variants.key, items.key) AS key, location,"
+        " verified.message, verified.item AS place FROM verified JOIN items ON items.id = verified.item"
+        " LEFT JOIN variants ON variants.id = verified.variant WHERE result <> 'match'"
+        " AND verification = (SELECT max(id) FROM verifications)"
+        " UNION ALL SELECT 'extra', key, NULL, NULL, 9223372036854775807 FROM extras) ORDER BY place, key LIMIT ?",
+        (-1 if limit is None else limit,),
+    ).fetchall()

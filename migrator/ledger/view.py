@@ -14,8 +14,17 @@ from typing import Any
 import orjson
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Capabilities, Fault, Problem, RecordTally, RecordTask, Tally
-from migrator.ledger import journal, record_view, records
+from migrator.core.model import (
+    Capabilities,
+    Fault,
+    Problem,
+    RecordTally,
+    RecordTask,
+    Tally,
+    VariantTally,
+    VerificationSummary,
+)
+from migrator.ledger import journal, record_view, records, variants, verifications
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
 from migrator.ledger.outcomes import PACE_SECONDS
@@ -83,6 +92,16 @@ class SettledItem:
     settled_at: int
     skip: str | None
     adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the last verification found wrong: `result` is differ, missing, unknown or extra."""
+
+    result: str
+    key: str
+    location: str | None
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +293,23 @@ class LedgerView:
             f" AND items.source = {source} AND items.fault = '{fault}' AND items.id > ? ORDER BY items.id"
         ):
             yield FailedItem(name, location, key, size, fault, message or "", attempts, first)
+
+    def verifications(self) -> list[VerificationSummary]:
+        """All verifications, the oldest first."""
+        with translated(self.path):
+            return verifications.summaries(self._connection)
+
+    def differences(self, limit: int | None = None) -> Iterator[Difference]:
+        """What the last verification found wrong, then the keys that nothing explains."""
+        with translated(self.path):
+            rows = verifications.differences(self._connection, limit)
+        for result, key, location, message in rows:
+            yield Difference(result, key, location, message or "")
+
+    def variant_tallies(self) -> list[VariantTally]:
+        """Counts of variants by source, name, format, state and reason; no row is counted."""
+        with translated(self.path):
+            return variants.tallies(self._connection)
 
     def settled(self) -> Iterator[SettledItem]:
         """Every stored or skipped item, in the order of the scan."""

@@ -11,6 +11,7 @@ from migrator.engine.run import Result, RunOptions
 from migrator.wiring.adapters import view
 from migrator.wiring.checking import Check, setup, smoke, test_connection
 from migrator.wiring.moving import PlanResult, migrate, plan, retry
+from migrator.wiring.proving import VerifyResult, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "PlanResult",
     "Result",
     "RunOptions",
+    "VerifyResult",
     "load_config",
     "migrate",
     "plan",
@@ -31,6 +33,7 @@ __all__ = [
     "setup",
     "smoke",
     "test_connection",
+    "verify",
     "view",
 ]
 
