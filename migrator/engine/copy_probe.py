@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from migrator.core.errors import Changed, Forbidden, ObjectError
+from migrator.core.errors import Changed, Forbidden, ObjectError, Transient
 from migrator.core.model import CANARY, Capabilities, Described, Guards, Taken, Upload
 from migrator.core.places import s3_location
 from migrator.core.ports import Copier, Store
+from migrator.engine.copying import lacking
 from migrator.engine.probe import Finding, canary, copy_of, patiently
 
 NO_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
@@ -92,7 +93,7 @@ class CopyProbe:
             if error.exit_status == 3:
                 raise
             return None
-        return (found.content_type, found.description) == (original.content_type, original.description)
+        return not lacking(found, original.content_type, original.description)
 
     async def _is_pinned(self) -> bool:
         try:
@@ -117,7 +118,12 @@ class CopyProbe:
         upload = Upload(self._copy_key, None, None, "text/plain", self._upload.metadata)
         upload_id = await self._store.begin(upload)
         try:
-            await self._copier.copy_part("", self._location, etag, self._copy_key, upload_id, 1, None)
+            try:
+                await self._copier.copy_part("", self._location, etag, self._copy_key, upload_id, 1, None)
+            except Transient:
+                if not await self._store.parts(self._copy_key, upload_id):
+                    raise
+                # An answer without an ETag, and a part all the same: rclone stores an empty one.
             parts = await self._store.parts(self._copy_key, upload_id)
         finally:
             await patiently(partial(self._store.abort, self._copy_key, upload_id))

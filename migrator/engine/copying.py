@@ -15,6 +15,7 @@ from migrator.core.model import (
     Copied,
     CopyMode,
     Described,
+    Description,
     Failed,
     Fault,
     Outcome,
@@ -296,29 +297,22 @@ class Copying:
 
     def difference(self, plan: Plan, standing: Described) -> str:
         """What the copy does not have as it should, in a word or two; empty when it has everything."""
-        original, rules = plan.original, self.means.rules
+        original, rules, upload = plan.original, self.means.rules, plan.upload
         assert original
-        upload = plan.upload
+        carried = original.description
         if standing.size != plan.size:
             return f"size ({standing.size} in place of {plan.size} bytes)"
-        if standing.content_type != (upload.content_type if upload else original.content_type):
-            return "content type"
-        headers = {**original.description.headers, **(rules.headers if upload else {})}
-        for name, value in headers.items():
-            if standing.description.headers.get(name) != value:
-                return name
-        carried = {name: text for name, text in original.description.metadata.items() if name not in MARKS}
-        for name in {**carried, **(upload.metadata if upload else {})}:
+        if upload:
             # Values that are told anew may come back encoded: that they are there is what can be compared.
-            known = standing.description.metadata.get(name)
-            if known is None or (upload is None and known != carried[name]):
-                return f"metadata {name}"
-        tags = (upload.tags if upload else original.description.tags) or {}
-        if (standing.description.tags or {}) != tags:
-            return "tags"
-        if rules.storage_class and (standing.storage_class or "STANDARD") != rules.storage_class:
+            there = standing.description.metadata
+            metadata = {name: there[name] for name in upload.metadata if name in there}
+            if len(metadata) < len(upload.metadata):
+                return f"metadata ({', '.join(sorted(upload.metadata.keys() - metadata))})"
+            carried = Description({**carried.headers, **rules.headers}, metadata, upload.tags)
+        lost = lacking(standing, upload.content_type if upload else original.content_type, carried)
+        if not lost and rules.storage_class not in ("", standing.storage_class or "STANDARD"):
             return f"storage class ({standing.storage_class or 'STANDARD'})"
-        return ""
+        return lost
 
     async def _undo(self, copier: Copier, key: str, answer: Copied) -> None:
         """Removes what was just copied, unless something else stands there already."""
@@ -370,3 +364,17 @@ class Copying:
         if original is None or self._tells or mark != original.description.metadata.get(PUT_ID):
             return False
         return (standing.modified or 0) >= int(self.copies.created) and not self.difference(plan, standing)
+
+
+def lacking(standing: Described, content_type: str, carried: Description) -> str:
+    """What an object does not have of all this, by name; what it has besides is no matter."""
+    there = standing.description
+    if standing.content_type != content_type:
+        return "content type"
+    for name, value in carried.headers.items():
+        if there.headers.get(name) != value:
+            return name
+    for name, value in carried.metadata.items():
+        if name not in MARKS and there.metadata.get(name) != value:
+            return f"metadata ({name})"
+    return "" if (there.tags or {}) == (carried.tags or {}) else "tags"

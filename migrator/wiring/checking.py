@@ -21,6 +21,7 @@ from migrator.ledger.sqlite import SqliteLedger
 from migrator.setup import folder
 from migrator.setup.change import Change
 from migrator.wiring.adapters import make_reader, make_source, open_database, open_ledger, open_store, table_scan, view
+from migrator.wiring.copying import ask_copies
 from migrator.wiring.moving import check_bucket, migrate, probe
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ async def _test_connection(config: Config) -> list[Check]:
             await check_bucket(store)
             checks.append(Check(where, "reach", True, "the destination is there and lets us in"))
             capabilities, findings = await probe(config, store)
+            capabilities, more = await ask_copies(config, bucket, store, capabilities)
+            findings += more
             checks += [Check(where, finding.what, finding.ok, finding.detail) for finding in findings]
             checks.append(await _keep(config, capabilities))
     except MigratorError as error:

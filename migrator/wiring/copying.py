@@ -62,6 +62,22 @@ async def prepared(
             await copier.close()
 
 
+async def ask_copies(
+    config: Config, bucket: str, store: Store, known: Capabilities
+) -> tuple[Capabilities, list[Finding]]:
+    """The same for `test-connection`; asks nothing where no source could be copied by the server."""
+    copier = make_copier(config, bucket, store)
+    if copier is None:
+        return known, []
+    try:
+        for source in config.sources:
+            if _may_name_buckets(source) or await _copies_from(source, copier):
+                return await probe_copies(config, bucket, store, copier, known)
+        return known, []
+    finally:
+        await copier.close()
+
+
 async def _copies_from(source: SourceConfig, copier: Copier) -> bool:
     """Whether the objects of `source` surely stand where the destination's server can copy them from."""
     if isinstance(source, BucketSource):
