@@ -1,6 +1,7 @@
 """Makes the destination bucket right: inspect -> changes -> apply.
 
-Nothing here sends a DELETE: a server that knows no sub-resources takes `DELETE ?encryption` for DeleteBucket.
+Nothing is deleted but a setting that the server has just shown: one that knows no sub-resources takes
+`DELETE ?encryption` for DeleteBucket.
 """
 
 from collections.abc import Callable, Mapping

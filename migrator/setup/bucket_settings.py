@@ -1,12 +1,15 @@
 """The settings of a bucket: how each is looked at, what it should be, how it is put and said."""
 
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from migrator.core.config import Destination
+from migrator.core.model import CANARY, RESERVED_PREFIX
 
 NOT_OFFERED = "not offered by this server, left as it is"
 ABORT_DAYS = 7
@@ -69,6 +72,14 @@ def _encryption(destination: Destination) -> Setting:
 
     def put(client: Any, bucket: str, wanted: list[dict[str, Any]]) -> None:
         client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": wanted})
+        try:
+            _store_canary(client, bucket, f"{destination.prefix}{RESERVED_PREFIX}canary/{secrets.token_hex(8)}")
+        except ClientError as error:
+            # Ceph without a key store takes the setting, and from then on refuses every object.
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400 or not look(client, bucket):
+                return
+            client.delete_bucket_encryption(Bucket=bucket)
+            raise
 
     def words(rules: list[dict[str, Any]]) -> str:
         names = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
@@ -82,6 +93,13 @@ def _encryption(destination: Destination) -> Setting:
         put=put,
         words=words,
     )
+
+
+def _store_canary(client: Any, bucket: str, key: str) -> None:
+    """Puts a small object and takes it away again, its version too. Raises ClientError when it cannot be put."""
+    version = client.put_object(Bucket=bucket, Key=key, Body=CANARY).get("VersionId")
+    with suppress(ClientError):
+        client.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
 
 
 def _lifecycle() -> Setting:

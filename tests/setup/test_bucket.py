@@ -10,7 +10,7 @@ import pytest
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
 from migrator.setup.bucket import apply, changes, inspect, prepare
-from tests.servers.s3 import S3Server, free_port
+from tests.servers.s3 import S3Server, ServerMissing, ceph, free_port
 from tests.servers.scripted import Reply, Request, error_document, scripted
 
 
@@ -75,6 +75,29 @@ def test_encryption_of_theirs_stays_and_ours_is_as_configured(moto_server: S3Ser
     [rule] = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key-1"}
     assert prepare(destination(moto_server, name)) == (name, [])
+
+
+def test_looking_whether_encryption_works_leaves_nothing_behind(moto_server: S3Server) -> None:
+    bucket, client = moto_server.new_bucket(), moto_server.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    _, done = prepare(destination(moto_server, bucket))
+    assert "default encryption" in [change.what for change in done if change.applied]
+    listed = client.list_object_versions(Bucket=bucket)
+    assert not listed.get("Versions")
+    assert not listed.get("DeleteMarkers")
+
+
+def test_encryption_that_the_server_cannot_carry_out_is_taken_back() -> None:
+    try:
+        with ceph(20) as server:
+            name, done = prepare(destination(server))
+            [left] = [change for change in done if change.what == "default encryption"]
+            assert (left.applied, left.note) == (False, "refused (400 InvalidArgument), left as it is")
+            server.client().put_object(Bucket=name, Key="key", Body=b"1")
+            server.client().delete_object(Bucket=name, Key="key")
+            server.client().delete_bucket(Bucket=name)
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
 
 
 def test_public_objects_are_not_blocked(moto_server: S3Server) -> None:
