@@ -11,6 +11,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+UNSIGNED = "UNSIGNED-PAYLOAD"
+"""In place of the payload's hash: a signed header with another digest covers the body."""
 
 _UNRESERVED = "-_.~"
 
@@ -60,7 +62,7 @@ class Signer:
         headers: dict[str, str],
         payload: str,
     ) -> None:
-        """Adds the date, the payload hash (hex), the token and the signature to `headers`.
+        """Adds the date, the payload hash (hex, or UNSIGNED), the token and the signature to `headers`.
 
         `headers` has lower-case names, ASCII values and a `host`; all of them are signed. `path` and `query` are
         encoded as they go on the wire, `query` in canonical order. `now` is in seconds since the epoch.

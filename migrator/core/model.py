@@ -97,6 +97,20 @@ class Digest(StrEnum):
     """Only the signed payload hash (`x-amz-content-sha256`) is checked."""
     READ_BACK = "read-back"
     """Nothing is checked: the object is read again and hashed."""
+    SHA256_ONLY = "sha256-only"
+    """SHA256, with a signature that leaves the payload to it: the server hashes the body once less."""
+    MD5_ONLY = "md5-only"
+    """MD5 in the same way; parts then need no SHA-256 of their own."""
+
+    @property
+    def kind(self) -> "Digest":
+        """SHA256 or MD5 for what is that only."""
+        return {Digest.SHA256_ONLY: Digest.SHA256, Digest.MD5_ONLY: Digest.MD5}.get(self, self)
+
+    @property
+    def only(self) -> bool:
+        """Whether the signature leaves the payload out. The header with the digest is signed all the same."""
+        return self is Digest.SHA256_ONLY or self is Digest.MD5_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +473,7 @@ class RecordTask:
 
     values  what templates may use of the stored object: key, sha256, size, content_type; a value may be None
     before  the before-image (JSON object, column -> value) that an earlier attempt kept, or None
+    variants  keys of the variants that the rows of this source refer to, by (name, format)
     """
 
     id: int
@@ -466,6 +481,7 @@ class RecordTask:
     row: Row
     values: Mapping[str, str | None]
     before: str | None = None
+    variants: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,12 +139,14 @@ class Store(Protocol):
         """Whether an overwritten object can be had back."""
         ...
 
-    async def begin(self, upload: Upload) -> str:
-        """Opens a multipart upload and returns its id."""
+    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
+        """Opens a multipart upload, whose parts will be checked by `digest`, and returns its id."""
         ...
 
-    async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
-        """Sends part `number` (from 1), whose SHA-256 is `sha256`."""
+    async def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
+    ) -> Part:
+        """Sends part `number` (from 1), whose SHA-256 is `sha256`; only with Digest.MD5_ONLY that may be None."""
         ...
 
     async def parts(self, key: str, upload_id: str) -> list[Part]:

@@ -167,7 +167,7 @@ class Multipart:
             # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
             for upload_id, _ in await self._means.store.open_uploads(task.key):
                 await self._means.store.abort(task.key, upload_id)
-        opened = OpenUpload(await self._means.store.begin(upload), part_size)
+        opened = OpenUpload(await self._means.store.begin(upload, self._means.capabilities.part_digest), part_size)
         await self._uploads.opened(task, opened)
         self._open[task.id] = opened
         return _Progress(opened.upload_id, {})
@@ -216,15 +216,17 @@ class Multipart:
         return sending
 
     async def _part(self, task: Task, progress: _Progress, number: int, piece: bytes) -> Part:
-        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(piece).digest())
+        digest = self._means.capabilities.part_digest
+        sha256 = None  # where MD5 is all that the server checks, the hash of the whole is enough
+        if digest is not Digest.MD5_ONLY:
+            sha256 = await asyncio.to_thread(lambda: hashlib.sha256(piece).digest())
         known = progress.known.get(number)
-        if known and known.size == len(piece) and known.sha256 == sha256:
+        if known and sha256 and known.size == len(piece) and known.sha256 == sha256:
             return known
 
         async def send() -> Part:
             await self._means.requests.spend(1)
             await self._means.bandwidth.spend(len(piece))
-            digest = self._means.capabilities.part_digest
             return await self._means.store.put_part(task.key, progress.upload_id, number, piece, sha256, digest)
 
         # A part is tried again by itself: going back to the first byte for one reset would be dear.

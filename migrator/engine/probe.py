@@ -15,6 +15,9 @@ from migrator.core.ports import Store
 
 CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
 
+STRONGEST_FIRST = (Digest.SHA256_ONLY, Digest.SHA256, Digest.MD5_ONLY, Digest.MD5, Digest.SIGNED)
+"""Ways to check a body, as they are tried."""
+
 PAUSES = (0.2, 1.0, 3.0)
 """Seconds before a step is tried again: a reset or a busy server says nothing about what a destination honours."""
 
@@ -114,7 +117,7 @@ class Probe:
         self.findings.append(Finding(what, ok, detail))
 
     async def _put_digest(self) -> Digest:
-        for digest in (Digest.SHA256, Digest.MD5, Digest.SIGNED):
+        for digest in STRONGEST_FIRST:
             if await self._works_and_checks(digest):
                 self._find("digest of a put", True, f"{digest.value}: a wrong one is refused")
                 return digest
@@ -125,10 +128,9 @@ class Probe:
         try:
             refused = await patiently(lambda: self._store.checks(self._upload.key, digest))
             answer = await patiently(lambda: self._put(absent=False, digest=digest))
-        except Forbidden:
-            raise
         except ObjectError as error:
-            if error.exit_status == 3:
+            # Some allow no signature without the payload; whatever they say of it, the others are tried.
+            if not digest.only and (isinstance(error, Forbidden) or error.exit_status == 3):
                 raise
             return False  # a server that does not know this kind of digest at all
         return refused and isinstance(answer, Placed)
@@ -139,7 +141,7 @@ class Probe:
         except Forbidden:
             self._find("head", False, "objects may not be read: a lost answer cannot be adopted (allow s3:GetObject)")
             return False
-        keeps = digest is Digest.SHA256 and standing is not None and standing.sha256 is not None
+        keeps = digest.kind is Digest.SHA256 and standing is not None and standing.sha256 is not None
         self._find(
             "checksum kept",
             True if keeps else None,
@@ -163,13 +165,13 @@ class Probe:
         upload_id = await store.begin(self._upload)
         try:
             part_digest = Digest.READ_BACK
-            for digest in (Digest.SHA256, Digest.MD5, Digest.SIGNED):
+            for digest in STRONGEST_FIRST:
                 try:
                     if await patiently(partial(store.checks, key, digest, upload_id)):
                         part_digest = digest
                         break
                 except ObjectError as error:
-                    if error.exit_status == 3:
+                    if error.exit_status == 3 and not digest.only:
                         raise
             assert self._upload.sha256 is not None
             part = await store.put_part(key, upload_id, 1, CANARY, self._upload.sha256, part_digest)

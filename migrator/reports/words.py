@@ -42,8 +42,7 @@ ROW_MEANING: dict[str, str] = {
 """What a fault means of a row that was not updated."""
 
 ROW_ADVICE: dict[str, str] = {
-    Fault.CONFLICT: "look at the rows; to take them as they are now, `migrator plan`, then "
-    "`migrator retry --fault conflict` and `migrator migrate`",
+    Fault.CONFLICT: "look at the rows; `migrator migrate --rescan --retry-failed` takes them as they are now",
     Fault.INVALID: "mend the templates of `update.set` or the columns, then `migrator retry --fault invalid`",
 }
 """What the operator does about rows that were not updated."""
@@ -51,6 +50,8 @@ ROW_ADVICE: dict[str, str] = {
 DIGESTS: dict[str, str] = {
     Digest.SHA256: "SHA-256 sent with the object, checked and kept by the server",
     Digest.MD5: "Content-MD5, checked by the server",
+    Digest.SHA256_ONLY: "SHA-256 sent with the object, checked and kept by the server",
+    Digest.MD5_ONLY: "Content-MD5, checked by the server",
     Digest.SIGNED: "the signed payload hash, checked by the server",
     Digest.READ_BACK: "each object read back and hashed here (the server checks nothing)",
 }

@@ -8,7 +8,7 @@ from typing import Any
 from migrator.clients import aws
 from migrator.clients.refusals import DAMAGED, read_element, read_error, shown
 from migrator.clients.s3 import S3Client
-from migrator.clients.signing import encode_query
+from migrator.clients.signing import UNSIGNED, encode_query
 from migrator.core.config import Destination, Transfer
 from migrator.core.errors import (
     Changed,
@@ -95,8 +95,9 @@ class S3Store:
         sha256 = upload.sha256 or hashlib.sha256(body).digest()
         headers = self._constants.put_headers(upload, guards)
         headers |= await digest_headers(body, sha256, guards.digest)
+        payload = UNSIGNED if guards.digest.only else sha256.hex()
         try:
-            answer = await self._client.send("PUT", "PUT", upload.key, headers, body=body, payload=sha256.hex())
+            answer = await self._client.send("PUT", "PUT", upload.key, headers, body=body, payload=payload)
         except Conflict:
             return Taken()
         except Gone:
@@ -164,20 +165,25 @@ class S3Store:
             return False
         return bool(answer.get("Status") == "Enabled")
 
-    async def begin(self, upload: Upload) -> str:
-        """Opens a multipart upload whose parts carry SHA-256 checksums."""
-        headers = self._constants.upload_headers(upload) | {"x-amz-checksum-algorithm": "SHA256"}
+    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
+        """Opens a multipart upload; its parts carry SHA-256 checksums unless MD5 is all that is asked for."""
+        headers = self._constants.upload_headers(upload)
+        if digest is not Digest.MD5_ONLY:
+            headers |= {"x-amz-checksum-algorithm": "SHA256"}
         answer = await self._client.send("CREATE UPLOAD", "POST", upload.key, headers, query="uploads=")
         return required(
             {"UploadId": read_element(answer.body, "UploadId") or None}, "UploadId", "CREATE UPLOAD", upload.key
         )
 
-    async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
-        """Sends one part. Its SHA-256 always goes along: the upload was opened with it; MD5 comes on top."""
-        headers = checksum_headers(sha256) | await digest_headers(body, sha256, digest)
-        answer = await self._client.send(
-            "PUT PART", "PUT", key, headers, query=part_query(upload_id, number), body=body, payload=sha256.hex()
-        )
+    async def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
+    ) -> Part:
+        """Sends one part. Its SHA-256 goes along where the upload was opened with it; MD5 comes on top."""
+        headers = checksum_headers(sha256) if sha256 else {}
+        headers |= await digest_headers(body, sha256 or b"", digest)
+        payload = UNSIGNED if digest.only or sha256 is None else sha256.hex()
+        query = part_query(upload_id, number)
+        answer = await self._client.send("PUT PART", "PUT", key, headers, query=query, body=body, payload=payload)
         return Part(number, len(body), bare(answer.headers.get("etag", "")), sha256)
 
     async def parts(self, key: str, upload_id: str) -> list[Part]:
@@ -246,11 +252,11 @@ class S3Store:
             Digest.SHA256: checksum_headers(wrong),
             Digest.MD5: {"content-md5": md5(b"other bytes")},
             Digest.SIGNED: {},
-        }[digest]
+        }[digest.kind]
         operation, query = ("PUT PART", part_query(upload_id, 1)) if upload_id else ("PUT", "")
-        payload = wrong if digest is Digest.SIGNED else right
+        payload = UNSIGNED if digest.only else (wrong if digest is Digest.SIGNED else right).hex()
         answer = await self._client.send(
-            operation, "PUT", key, headers, query=query, body=CANARY, payload=payload.hex(), accept=(400, 403)
+            operation, "PUT", key, headers, query=query, body=CANARY, payload=payload, accept=(400, 403)
         )
         if answer.status < 300:
             return False

@@ -93,9 +93,9 @@ def guard_parameters(guards: Guards) -> dict[str, str]:
 
 async def digest_headers(body: bytes, sha256: bytes, digest: Digest) -> dict[str, str]:
     """The headers by which the server checks `body`, besides the signed payload hash."""
-    if digest is Digest.SHA256:
+    if digest.kind is Digest.SHA256:
         return checksum_headers(sha256)
-    if digest is Digest.MD5:
+    if digest.kind is Digest.MD5:
         return {"content-md5": md5(body) if len(body) <= MIB else await asyncio.to_thread(md5, body)}
     return {}
 

@@ -151,14 +151,16 @@ class MemoryStore:
     async def versioned(self) -> bool:
         return self.versioning
 
-    async def begin(self, upload: Upload) -> str:
+    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
         self._count("CREATE")
         upload_id = f"upload-{next(self._numbers)}"
         self.uploads[upload_id] = Open(upload)
         self._maybe_fail("CREATE", after=True)
         return upload_id
 
-    async def put_part(self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes, digest: Digest) -> Part:
+    async def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
+    ) -> Part:
         self._count("PART")
         if upload_id not in self.uploads:
             raise Gone(f"no upload {upload_id}", side=Side.DESTINATION)

@@ -13,7 +13,7 @@ from migrator.core.errors import Changed, Gone, Invalid, ObjectError, Transient
 from migrator.core.model import MIB, PUT_ID, SHA256, Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.ports import Store
 
-ALL_CHECKED = frozenset({Digest.SHA256, Digest.MD5, Digest.SIGNED})
+ALL_CHECKED = frozenset(Digest) - {Digest.READ_BACK}
 
 ODD_KEYS = {
     "signs": "a+b%2Fc#d?e&f=g;h,i@j!k'l(m)n*o$p:q.jpg",
