@@ -83,7 +83,7 @@ def test_the_report_names_rows_by_table_and_key_and_says_what_to_do(failing: Pro
     assert "## Rows that were not updated" in page
     assert "- row image\\_id=2, part=a of images: somebody changed photo since the scan (object `2.jpg`)" in page
     assert "- row image\\_id=3, part=a of images: the column moved\\_to holds 10 characters at most" in page
-    assert "`migrator retry --fault conflict`" in page
+    assert "`migrator migrate --rescan --retry-failed` takes them as they are now" in page
     assert "| images | `images` | 1 | 2 | 0 | 1 |" in page
 
 
