@@ -14,7 +14,7 @@ from migrator.clients.refusals import read_element
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
 from migrator.core.config import Transfer
-from migrator.core.errors import Fatal, Transient
+from migrator.core.errors import Fatal, ObjectError, Transient
 from migrator.core.model import Side
 from migrator.core.places import Place
 
@@ -25,6 +25,7 @@ PAYER = {"x-amz-request-payer": "requester"}
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 _SIZE = re.compile(rb"<Size>(\d+)</Size>")
 _ETAG = re.compile(rb'<ETag>(?:&quot;|&#34;|")?([^<&"]*)')
+_FACTS = re.compile(rb"<(Key|LastModified|ETag|Size)>([^<]*)<")
 _CLOSING_SECONDS = 5.0
 
 
@@ -82,9 +83,9 @@ class Lister:
         self._run(self._close())
         self._end()
 
-    def is_same(self, other: Place) -> bool:
-        """Whether `other` is this very bucket."""
-        return self._run(is_same_bucket(self._place, other, self._transfer))
+    def is_same(self, other: Place, prefix: str) -> bool:
+        """Whether `other` is this very bucket; one of the same name that lists the same below `prefix` is."""
+        return self._run(self._is_same(other, prefix))
 
     def pages(self, prefix: str, after: str) -> Iterator[list[Listed]]:
         """Every object whose key begins with `prefix` and comes after `after`, 1,000 a page, in the order of keys.
@@ -112,6 +113,26 @@ class Lister:
 
     async def _request(self, query: str) -> bytes:
         return (await self._client.send("LIST", "GET", "", {}, query=query)).body
+
+    async def _is_same(self, other: Place, prefix: str) -> bool:
+        if other.bucket != self._place.bucket:
+            return False
+        if await is_same_bucket(self._place, other, self._transfer):
+            return True
+        # A server may have names that nobody knows for one; when and by whom an object was put, only one bucket tells.
+        query = encode_query({"list-type": "2", "prefix": prefix})
+        here = _FACTS.findall(await self._request(query))
+        if not here:
+            return False
+        access = await connect(other, self._transfer, other.bucket)
+        client = S3Client(access, self._transfer, side=Side.SOURCE)
+        try:
+            return here == _FACTS.findall((await client.send("LIST", "GET", "", {}, query=query)).body)
+        except ObjectError:
+            return False
+        finally:
+            await client.close()
+            await access.close()
 
     async def _connect(self) -> S3Client:
         access = await connect(self._place, self._transfer, self._place.bucket)

@@ -45,7 +45,7 @@ class BucketScan:
         page = PageBuilder()
         with Lister(self._place, self._transfer) as lister:
             try:
-                here = self._destination is not None and lister.is_same(self._destination)
+                here = self._destination is not None and lister.is_same(self._destination, self._config.prefix)
                 for objects in lister.pages(self._config.prefix, after):
                     for found in objects:
                         if not (here and found.key.startswith(self._reserved)):
