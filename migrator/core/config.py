@@ -336,13 +336,27 @@ class Config(Section):
         """The JSON lines log of this migration."""
         return self.checkpoint_dir / f"{self.name}.log"
 
+    def needed_variants(self, source: SourceConfig) -> tuple[tuple[str, str], ...]:
+        """The variants, (name, format), that the rows of `source` refer to."""
+        if not isinstance(source, TableSource) or source.update is None:
+            return ()
+        names = {name for text in source.update.set.values() for name in compile_template(text).names}
+        return tuple(
+            (variant.name, image_format)
+            for variant in self.variants_of(source)
+            for image_format in variant.formats
+            for step in (f".{image_format}", *([""] if len(variant.formats) == 1 else ()))
+            if names & {f"variant.{variant.name}{step}.key", f"variant.{variant.name}{step}.url"}
+        )
+
     @property
     def carry(self) -> tuple[str, ...]:
-        """Names of item values that metadata, tags and keys of variants want: a scan keeps them (`KeyMaker(carry=)`)."""
+        """Names of values that metadata, tags and keys of variants want: a scan keeps them (`KeyMaker(carry=)`)."""
         keys = (variant.key for variant in self.variants)
         texts = (*self.destination.metadata.values(), *self.destination.tags.values(), *keys)
         names = dict.fromkeys(name for text in texts for name in compile_template(text).names)
-        return tuple(name for name in names if name not in (*STORED_NAMES, "format"))
+        later = (*STORED_NAMES, "format")
+        return tuple(name for name in names if name not in later and not name.startswith("variant."))
 
     @property
     def digest(self) -> str:

@@ -377,7 +377,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Unmade:
-    """A variant that could not be made or stored: its original stands all the same. `key` is empty where it has none."""
+    """A variant that could not be made or stored: its original stands all the same. `key` may be empty."""
 
     name: str
     format: str

@@ -369,7 +369,7 @@ class VerificationLedger(Protocol):
         ...
 
     async def begin_extras(self, here: str) -> None:
-        """Before a listing: keys that are themselves locations, beginning with `here` (empty: none), explain themselves."""
+        """Before a listing: keys that are locations themselves, which begin with `here` (empty: none), are explained."""
         ...
 
     async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:

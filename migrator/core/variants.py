@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 CONTENT_TYPES: Mapping[str, str] = {
     "jpeg": "image/jpeg",
@@ -62,3 +63,17 @@ class Rendered:
     encodes: int
     content_type: str
     seconds: float
+
+
+def names_of(keys: Mapping[tuple[str, str], str], public_url: str) -> dict[str, str | None]:
+    """What templates call these variants, (name, format) -> key: `variant.<name>.<format>.key` and `.url`.
+
+    The format may be left out where a name has one only. `public_url` is the base of URLs; empty: they have no value.
+    """
+    formats = [name for name, _ in keys]
+    values: dict[str, str | None] = {}
+    for (name, image_format), key in keys.items():
+        for step in (f".{image_format}", *([""] if formats.count(name) == 1 else ())):
+            values[f"variant.{name}{step}.key"] = key
+            values[f"variant.{name}{step}.url"] = f"{public_url}/{quote(key)}" if public_url else None
+    return values

@@ -1,16 +1,18 @@
 """What the configuration wants of each object, compiled once from Config: sizes, content, metadata, conflicts."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from migrator.core.config import Config, SourceBase, TableSource
+from migrator.core.config import Config, SourceBase, SourceConfig, TableSource
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
 from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Expected, Side, Skip, Skipped, Task, Upload
 from migrator.core.places import s3_parts
+from migrator.core.variants import Wanted, names_of
 
 
 class Told(Protocol):
@@ -38,6 +40,19 @@ class SourceRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Spec:
+    """A variant in one format, and the template of its key."""
+
+    wanted: Wanted
+    key: Template
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """(name, format): what tells it from the other variants of an image."""
+        return self.wanted.name, self.wanted.format
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Everything of the configuration that a single transfer asks for."""
 
@@ -51,6 +66,10 @@ class Rules:
     headers: Mapping[str, str]
     """Configured headers that take the place of those of the source, names in lower case."""
     storage_class: str
+    variants: Mapping[str, tuple[Spec, ...]]
+    """What is made of the images of each source."""
+    names_variants: bool
+    """Whether metadata or tags name the key of a variant."""
 
     @classmethod
     def of(cls, config: Config, bucket: str) -> "Rules":
@@ -73,6 +92,10 @@ class Rules:
                 if value
             },
             storage_class=destination.storage_class,
+            variants={source.name: _specs(config, source) for source in config.sources},
+            names_variants=any(
+                "{variant." in text for text in (*destination.metadata.values(), *destination.tags.values())
+            ),
         )
 
     def check_size(self, task: Task, size: int) -> None:
@@ -157,7 +180,7 @@ class Rules:
     def values(self, task: Task, kind: str, size: int | None, sha256: bytes | None) -> dict[str, str | None]:
         """What templates may use of an object that is about to be stored."""
         values: dict[str, str | None] = dict(task.fields or {})
-        return values | {
+        values |= {
             "key": task.key,
             "url": f"{self.public_url}/{quote(task.key)}" if self.public_url else None,
             "sha256": sha256.hex() if sha256 else None,
@@ -165,6 +188,15 @@ class Rules:
             "content_type": kind,
             "destination.bucket": self.bucket,
         }
+        return values | self._names_of_variants(task.source, values) if self.names_variants else values
+
+    def _names_of_variants(self, source: str, values: Mapping[str, str | None]) -> dict[str, str | None]:
+        """What the variants of this image will be called, where that can be told."""
+        keys = {}
+        for spec in self.variants[source]:
+            with contextlib.suppress(TemplateError):
+                keys[spec.name] = self.prefix + spec.key.fill({**values, "format": spec.wanted.format})
+        return names_of(keys, self.public_url)
 
     @property
     def wants_digest_first(self) -> bool:
@@ -193,3 +225,11 @@ def _source_rules(source: SourceBase) -> SourceRules:
     names = {name for text in (update.set.values() if update else ()) for name in compile_template(text).names}
     told = frozenset(names.intersection(STORED_NAMES))
     return SourceRules(source.min_size, source.max_size, source.expect == "image", told)
+
+
+def _specs(config: Config, source: SourceConfig) -> tuple[Spec, ...]:
+    return tuple(
+        Spec(wanted, compile_template(variant.key))
+        for variant in config.variants_of(source)
+        for wanted in variant.wanted
+    )

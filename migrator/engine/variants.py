@@ -2,13 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from migrator.core.config import Config
 from migrator.core.content import sniff
 from migrator.core.errors import ObjectError, Transient
-from migrator.core.keys import Template, TemplateError, compile_template, key_problem
+from migrator.core.keys import TemplateError, key_problem
 from migrator.core.model import (
     Failed,
     Fault,
@@ -31,19 +31,7 @@ from migrator.core.variants import Rendered, Wanted
 from migrator.engine.conflict import Replace
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """A variant in one format, and the template of its key."""
-
-    wanted: Wanted
-    key: Template
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """(name, format): what tells it from the other variants of an image."""
-        return self.wanted.name, self.wanted.format
+from migrator.engine.rules import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +59,7 @@ class Variants:
         self._renderer = renderer
         self._retry = retry
         self._gate = gate
-        self._specs: Mapping[str, tuple[Spec, ...]] = {
-            source.name: tuple(
-                Spec(wanted, compile_template(variant.key))
-                for variant in config.variants_of(source)
-                for wanted in variant.wanted
-            )
-            for source in config.sources
-        }
+        self._specs = means.rules.variants
         self._without_original = {source.name for source in config.sources if not source.keep_original}
 
     def wanted(self, source: str) -> bool:

@@ -109,12 +109,13 @@ def _in_state(
 ) -> list[RecordTask]:
     rows = connection.execute(
         "SELECT records.id, primary_key, seen, records.fields, before_image,"
-        " key, sha256, coalesce(stored_size, size), content_type"
+        " key, sha256, coalesce(stored_size, size), content_type, records.item"
         " FROM records JOIN items ON items.id = records.item"
         f" WHERE records.state = '{state}' AND records.source = ? AND records.fault IS NULL"
         " ORDER BY records.id LIMIT ?",
         (source, limit),
     ).fetchall()
+    variants = _variants_of(connection, source, [row[-1] for row in rows])
     return [
         RecordTask(
             number,
@@ -122,9 +123,25 @@ def _in_state(
             Row(primary_key, seen, orjson.loads(fields) if fields else None),
             {"key": key, "sha256": sha256, "size": None if size is None else str(size), "content_type": content_type},
             before,
+            variants.get(item, {}),
         )
-        for number, primary_key, seen, fields, before, key, sha256, size, content_type in rows
+        for number, primary_key, seen, fields, before, key, sha256, size, content_type, item in rows
     ]
+
+
+def _variants_of(
+    connection: sqlite3.Connection, source: int, items: Sequence[int]
+) -> dict[int, dict[tuple[str, str], str]]:
+    """Keys of the variants that rows of `source` refer to, by item."""
+    found: dict[int, dict[tuple[str, str], str]] = {}
+    for item, name, image_format, key in connection.execute(
+        "SELECT item, variants.name, variants.format, key FROM needed_variants AS needed JOIN variants"
+        " ON variants.name = needed.name AND variants.format = needed.format AND variants.state = 'stored'"
+        " AND item IN (SELECT value FROM json_each(?)) WHERE needed.source = ?",
+        (orjson.dumps(list(items)).decode(), source),
+    ):
+        found.setdefault(item, {})[name, image_format] = key
+    return found
 
 
 def intend(connection: sqlite3.Connection, changes: Sequence[RowChange], run: int) -> None:

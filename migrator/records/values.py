@@ -6,6 +6,7 @@ from urllib.parse import quote
 from migrator.core.config import Destination, Update
 from migrator.core.keys import TemplateError, compile_template
 from migrator.core.model import RecordTask
+from migrator.core.variants import names_of
 from migrator.records.columns import Column
 
 
@@ -27,6 +28,7 @@ class NewValues:
         values: dict[str, str | None] = {
             **(task.row.fields or {}),
             **task.values,
+            **names_of(task.variants, self._public_url),
             "url": f"{self._public_url}/{quote(key)}" if self._public_url and key is not None else None,
             "destination.bucket": self._bucket or None,
         }
