@@ -3,6 +3,7 @@
 What a database or its driver says becomes one of core.errors here (`database_errors.py` knows which) and nowhere else.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from migrator.clients.database_errors import Secrets, translated
 from migrator.core.config import TableSource
 from migrator.core.errors import MigratorError, PreflightError
+
+# Its pool would print a traceback for each connection that was lost: that is told in our words.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 _DRIVERS = {
     "sqlite": ("sqlite", "sqlite+pysqlite", ""),
