@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.config import DirectorySource, ManifestSource
+from migrator.core.config import BucketSource, DirectorySource, ManifestSource, TableSource
 from migrator.core.loading import load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -32,3 +32,13 @@ def test_the_recordings() -> None:
     (storage,) = config.sources
     assert isinstance(storage, DirectorySource)
     assert (storage.root, storage.exclude, config.destination.prefix) == (Path("storage"), ("temp/**",), "storage/")
+
+
+def test_two_buckets() -> None:
+    config = load(EXAMPLES / "two-buckets.toml", {}, {})
+    originals, visualizations = config.sources
+    assert isinstance(originals, BucketSource)
+    assert originals.bucket == config.destination.bucket
+    assert isinstance(visualizations, TableSource)
+    assert visualizations.update
+    assert set(visualizations.update.add_columns) < set(visualizations.update.set)

@@ -119,7 +119,7 @@ def test_row_01_two_buckets_killed_and_run_again(folder: Path, server: Server, k
 @databases
 @pytest.mark.timeout(3600)
 def test_row_01_two_buckets_killed_fifty_times(folder: Path, best_server: Server, kind: str) -> None:
-    kill_until_done(folder, best_server, kind, max(50, fault_kills(300) // 6), count=WHOLE, requests=240)
+    kill_until_done(folder, best_server, kind, max(50, fault_kills(300) // 6), count=WHOLE, requests=100)
 
 
 @databases

@@ -41,6 +41,7 @@ class TwoBuckets(Migration):
             "MIGRATOR_TRANSFER__CONCURRENCY": "16",
             "MIGRATOR_TRANSFER__TIMEOUT": "10s",
             "MIGRATOR_TRANSFER__CONNECT_TIMEOUT": "5s",
+            "MIGRATOR_TRANSFER__COPY_THRESHOLD": "8MiB",  # below the large objects: they are copied in parts
         }
 
     def configure(
