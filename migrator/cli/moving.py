@@ -70,6 +70,10 @@ def migrate(
     max_duration: MaxDuration = None,
     retry_failed: RetryFailed = False,
     rescan: Rescan = False,
+    only_variants: Annotated[
+        bool,
+        typer.Option("--only-variants", help="Move nothing; make variants that stored images lack, from these images."),
+    ] = False,
     copy_mode: CopyModes = CopyMode.AUTO,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -88,6 +92,7 @@ def migrate(
       migrator migrate --source photos --concurrency 128  one source, faster
       migrator migrate --max-duration 2h --bandwidth 50MB for two hours, at 50 MB a second at most
       migrator migrate --retry-failed                     and try failed items again
+      migrator migrate --only-variants                    variants that were configured after the images had moved
     """
     from migrator import wiring
 
@@ -96,7 +101,11 @@ def migrate(
     if dry_run:
         return show_plan(output, config, config_file, source, dry_run=True)
     chosen = tuple(source or ())
-    options = wiring.RunOptions(limit, chosen, seconds(max_duration), retry_failed, rescan, copy_mode=copy_mode)
+    if only_variants and not any(config.variants_of(each) for each in config.sources):
+        raise ConfigError("--only-variants: no source has variants", hint="add [[variants]] to the configuration")
+    options = wiring.RunOptions(
+        limit, chosen, seconds(max_duration), retry_failed, rescan, only_variants, copy_mode=copy_mode
+    )
     return move(output, config, options, config_file)
 
 

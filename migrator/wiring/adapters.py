@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
 from migrator.core.places import place_of_destination, place_of_item, place_of_source, same_place
-from migrator.core.ports import Copier, Reader, Source, Store
+from migrator.core.ports import Copier, Reader, Renderer, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.stores.readers import SchemeReader
@@ -105,6 +105,15 @@ def new_values(source: TableSource, config: Config, bucket: str) -> "NewValues":
     return NewValues(source.update, config.destination, bucket)
 
 
+def make_renderer(config: Config) -> Renderer | None:
+    """What makes variants, in processes that start when the first image comes; None where none are wanted."""
+    if not any(config.variants_of(source) for source in config.sources):
+        return None
+    from migrator.images.pool import RenderPool
+
+    return RenderPool()
+
+
 def make_reader(config: Config) -> Reader:
     """Opens the locations of all sources; each reads below its own root only."""
     from migrator.stores.local import LocalReader, LocalRoot
@@ -198,8 +207,6 @@ async def chosen_bucket(config: Config, ledger: SqliteLedger) -> str:
 def selected(config: Config, names: Sequence[str]) -> list[SourceConfig]:
     """The sources called `names`, or all. Raises PreflightError for a name that is none."""
     known = [source.name for source in config.sources]
-    if any(config.variants_of(source) for source in config.sources):
-        raise PreflightError("variants are not made by `migrate` yet", "`migrator preview FILE` shows them")
     for name in names:
         if name not in known:
             raise PreflightError(f"there is no source called {name!r}", f"the sources are: {', '.join(known)}")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.core.config import Config
+from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
 from migrator.core.model import Capabilities, State, Summary
 from migrator.core.ports import EventKind, Observer, Source, Store
@@ -28,6 +28,7 @@ from migrator.wiring.adapters import (
     chosen_bucket,
     make_reader,
     make_records,
+    make_renderer,
     make_source,
     open_ledger,
     open_store,
@@ -86,19 +87,37 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         run = await ledger.begin_run("migrate", config.digest)
         reader = make_reader(config)
         try:
+            renderer = make_renderer(config)
+            if renderer:
+                closing.push_async_callback(renderer.close)
+            await ledger.require_variants({source.name: config.needed_variants(source) for source in config.sources})
             worker = Worker(
-                config, bucket, run, reader, store, ledger, capabilities, observer, stop, copies=copies.copies
+                config, bucket, run, reader, store, ledger, capabilities, observer, stop, renderer, copies=copies.copies
             )
+            wanted = {source.name: _variants_of(config, source) for source in chosen}
             retries = config.transfer.retries
             recording = None
             if records:
                 recording = Recording(ledger, records, records.names, observer, stop, stop.event, retries)
             engine = Run(
-                ledger, sources, worker, store, observer, stop, options, config.transfer.concurrency, recording
+                ledger,
+                sources,
+                worker,
+                store,
+                observer,
+                stop,
+                options,
+                config.transfer.concurrency,
+                recording,
+                worker.later_variants(ledger, wanted) if renderer else None,
             )
             return await engine.execute(run)
         finally:
             await reader.close()
+
+
+def _variants_of(config: Config, source: SourceConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((variant.name, name) for variant in config.variants_of(source) for name in variant.formats)
 
 
 @asynccontextmanager
@@ -217,7 +236,7 @@ async def _plan(config: Config, names: Sequence[str], observer: Observer, tempor
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
-        with stop.on_signals():
+        with stop.on_signals(), collecting_seldom():
             for source in sources:
                 if (await ledger.cursor(source.name))[1]:
                     await ledger.begin_scan(source.name)
