@@ -180,8 +180,8 @@ def planned(
     if seen.rows:
         left = seen.records(RecordState.PLANNED) + seen.rows_to_update
         yield f"rows      {words.count(left, 'row')} to update when their objects stand"
-    for head, line in zip(("requests", ""), requests.lines(), strict=False):
-        yield f"{head:<8}  {line}"
+    for number, line in enumerate(requests.lines()):
+        yield f"{'' if number else 'requests':<8}  {line}"
     yield from _examples(rows, seen)
     yield from problems(seen)
     yield from collisions(seen)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
-from migrator.core.keys import compile_template
 from migrator.core.model import MIB, SMALL, Digest, State
 from migrator.core.places import Place, endpoint_name, place_of_destination, place_of_item, place_of_source, s3_parts
 from migrator.reports import words
@@ -37,13 +36,13 @@ class Requests:
     """Objects that go in parts, with two requests more each: to begin and to complete."""
     parts: int
     heads: int
-    """Of items that an earlier run may have stored, and of both ends of copies that are compared."""
+    """Of items that an earlier run may have stored, and of copies that are compared with what they are copies of."""
     reads: int
     """Of small objects that are read back, because the server checks no digest."""
     lists: int
     """To list the source buckets once; what `migrate` finds in the ledger is not listed again."""
     lists_destination: bool
-    """The server ignores preconditions: one listing of the prefix (a request for each 1,000 keys in it)."""
+    """The server ignores preconditions, of puts or of copies: one listing of the prefix (1 for each 1,000 keys)."""
 
     @property
     def total(self) -> int:
@@ -66,7 +65,7 @@ class Requests:
         if self.lists:
             yield f"besides {words.count(self.lists)} LIST for the source buckets, which this plan has sent"
         if self.lists_destination:
-            yield "and one listing of the destination, because it ignores preconditions (1 request for each 1,000 keys)"
+            yield "and one listing of the destination (1 request for each 1,000 keys), because it would overwrite"
 
 
 def estimate(seen: Overview, view: View, config: Config) -> Requests:
@@ -94,10 +93,10 @@ def estimate(seen: Overview, view: View, config: Config) -> Requests:
         copies=copies,
         large=large,
         parts=parts,
-        heads=seen.items(State.INTENDED) + 2 * compared,
+        heads=seen.items(State.INTENDED) + compared,
         reads=puts if found and found.digest is Digest.READ_BACK else 0,
         lists=lists,
-        lists_destination=bool(found and not found.conditional_put),
+        lists_destination=bool(found and not (found.conditional_put and (found.copy_absent or not copies))),
     )
 
 
@@ -123,11 +122,9 @@ def _place(source: SourceConfig, config: Config) -> Place | None:
 
 
 def _is_compared(source: SourceConfig, seen: Overview, config: Config) -> bool:
-    """Whether both ends of every copy are looked at: it is told what to carry, or a row wants to know it."""
+    """Whether every copy is looked at: no listing has told what it is of, or it is told what to carry."""
     destination = config.destination
     told = (destination.metadata, destination.tags, destination.cache_control, destination.content_disposition)
     if any(told) or (seen.capabilities and seen.capabilities.copies and not seen.capabilities.copy_keeps):
         return True
-    update = source.update if isinstance(source, TableSource) else None
-    names = {name for text in (update.set.values() if update else ()) for name in compile_template(text).names}
-    return bool(names & {"sha256", "content_type"})
+    return not isinstance(source, BucketSource)
