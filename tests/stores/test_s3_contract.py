@@ -1,16 +1,13 @@
 """The store's contract on every S3 server of this machine; `make conformance` runs it on Ceph too."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
 
 import pytest
 
 from migrator.core.config import Destination, Transfer
 from migrator.core.model import Digest
 from migrator.stores.s3 import S3Store
-from tests.servers import s3
-from tests.servers.s3 import S3Server, ServerMissing
+from tests.servers.s3 import S3Server
 
 from .contract import Expected, StoreContract
 
@@ -46,23 +43,6 @@ SERVERS = {
     "ceph20": Expected(),
 }
 """What was seen of each; tests/servers/README.md and docs/reference/servers.md say it in words."""
-
-
-@pytest.fixture(scope="session", params=SERVERS)
-def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    """Each server in turn."""
-    name: str = request.param
-    if not name.startswith("ceph"):
-        yield request.getfixturevalue(f"{name}_server")
-        return
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        pytest.skip(f"{name}: one instance for all, so not in parallel tests; `make conformance` runs it")
-    with ExitStack() as stack:
-        try:
-            running = stack.enter_context(s3.ceph(int(name.removeprefix("ceph"))))
-        except ServerMissing as missing:
-            pytest.skip(str(missing))
-        yield running
 
 
 @pytest.fixture
