@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from migrator.core.model import (
     Task,
 )
 from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
+from migrator.engine.garbage import collecting_seldom
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.recording import Recording
@@ -31,8 +31,6 @@ SETTLE_EVERY = 0.2
 """Seconds after which finished items are written, however few."""
 SETTLE_MANY = 500
 """Finished items that are written at once, however soon."""
-COLLECT_EVERY = 20_000
-"""New objects between two garbage collections: moving makes few cycles, and at 700 collecting was 6% of a profile."""
 RECORDS_END = 1.5
 """Seconds that a transaction under way may take once the run stops; the next run sees what became of it."""
 SCAN_ENDS = 1.0
@@ -108,7 +106,7 @@ class Run:
         started = self._stop.monotonic()
         error: MigratorError | None = None
         self._observer.started(self._concurrency)
-        with self._time_limit(), _collecting_seldom():
+        with self._time_limit(), collecting_seldom():
             try:
                 await self._move_everything()
             except* MigratorError as errors:
@@ -323,19 +321,6 @@ class Run:
         if self._stop.limit and unfinished:
             return LimitReached(self._stop.reason, again)
         return None
-
-
-@contextlib.contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """What start-up made stays until the end: it is not looked through again and again meanwhile."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _first(errors: BaseExceptionGroup[MigratorError]) -> MigratorError:

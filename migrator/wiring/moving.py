@@ -14,6 +14,7 @@ from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
 from migrator.core.model import Capabilities, State, Summary
 from migrator.core.ports import EventKind, Observer, Source, Store
+from migrator.engine.garbage import collecting_seldom
 from migrator.engine.probe import Finding, Probe, patiently, sweep
 from migrator.engine.recording import Recording
 from migrator.engine.run import Result, Run, RunOptions
