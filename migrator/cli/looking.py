@@ -66,7 +66,7 @@ def status(
 def _show_status(output: Output, config: "Config", config_file: Path, *, clear: bool) -> None:
     from migrator import wiring
     from migrator.reports.overview import overview
-    from migrator.reports.rows import targets_of
+    from migrator.reports.targets import targets_of
     from migrator.reports.tree import overview_tree
 
     with wiring.view(config) as view:
@@ -181,7 +181,8 @@ def _targets(path: Path, format_name: str | None, without: tuple[str, ...]) -> l
 
 def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO) -> None:
     from migrator.reports.overview import overview
-    from migrator.reports.rows import targets_of, write_failed_rows
+    from migrator.reports.rows import write_failed_rows
+    from migrator.reports.targets import targets_of
 
     name, targets = config.name, targets_of(config)
     if format_name == "rows":

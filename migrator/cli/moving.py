@@ -209,7 +209,7 @@ def move(output: Output, config: "Config", options: "RunOptions", config_file: P
     """A run with everything around it: the display, the log, the summary."""
     from migrator import wiring
     from migrator.reports.overview import overview
-    from migrator.reports.rows import targets_of
+    from migrator.reports.targets import targets_of
     from migrator.reports.tree import overview_tree, summary_tree
 
     with observing(output, config, "migrate", _counts(config, options)) as observer:
@@ -253,7 +253,7 @@ def show_plan(
     from migrator.cli.observers.counts import Counts
     from migrator.reports.overview import overview
     from migrator.reports.requests import estimate
-    from migrator.reports.rows import targets_of
+    from migrator.reports.targets import targets_of
     from migrator.reports.tree import overview_tree
 
     names = tuple(sources or ())

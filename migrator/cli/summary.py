@@ -12,11 +12,11 @@ from migrator.core.model import RecordState, State, Summary
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState
-from migrator.reports.requests import Requests
 from migrator.reports.rows import what_happened
 
 if TYPE_CHECKING:
     from migrator.records.preview import RowPreview
+    from migrator.reports.requests import Requests
 
 SHOWN = 5
 """Rows of one fault that are named; the report names more."""
@@ -167,7 +167,7 @@ def _rest(number: int) -> Iterator[str]:
 
 
 def planned(
-    seen: Overview, requests: Requests, rows: Sequence["RowPreview"], config_file: Path, *, dry_run: bool
+    seen: Overview, requests: "Requests", rows: Sequence["RowPreview"], config_file: Path, *, dry_run: bool
 ) -> Iterator[str]:
     """The end of `plan` and of `migrate --dry-run`."""
     lines = [_plan_row(source) for source in seen.sources]

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from migrator.core.config import Config, TableSource
 from migrator.core.model import Fault
 from migrator.core.row_values import read_key
 from migrator.core.secrets import mask_text
@@ -44,15 +43,6 @@ class Target:
 
 Targets = Mapping[str, Target]
 """By the name of the source."""
-
-
-def targets_of(config: Config) -> dict[str, Target]:
-    """Of every source that updates rows."""
-    return {
-        source.name: Target(source.update.table, source.primary_key, tuple(source.update.set))
-        for source in config.sources
-        if isinstance(source, TableSource) and source.update
-    }
 
 
 def row_name(record: FailedRecord, targets: Targets) -> str:
