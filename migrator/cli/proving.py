@@ -1,18 +1,15 @@
 """Commands that prove: verify."""
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.observers.several import Silent
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
-from migrator.cli.output import Output, complain, observing, paint
+from migrator.cli.output import Output, observing, paint
 from migrator.cli.summary import command
 from migrator.core.errors import ConfigError
 from migrator.core.model import Match
-from migrator.core.ports import EventKind
 from migrator.reports import words
 
 if TYPE_CHECKING:
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from migrator.core.config import Config
     from migrator.wiring.proving import VerifyResult
 
-EVERY = 10.0
-"""Seconds between two lines of progress."""
 SHOWN = 20
 """Differences that are shown one by one; the report lists all."""
 
@@ -31,26 +26,6 @@ WORDS = {
     Match.MISSING: "nothing stands under the key",
     Match.UNKNOWN: "the destination did not tell, however often it was asked",
 }
-
-
-class Progress(Silent):
-    """A line on stderr now and then: how many objects were looked at."""
-
-    def __init__(self) -> None:
-        self._seen = 0
-        self._said = self._began = time.monotonic()
-
-    def event(self, kind: EventKind, message: str, **details: object) -> None:
-        if kind is not EventKind.VERIFIED:
-            return
-        self._seen += int(str(details["objects"]))
-        now = time.monotonic()
-        if now - self._said >= EVERY:
-            self._said = now
-            speed = words.rate(self._seen / (now - self._began))
-            complain(
-                [f"{words.clock(now - self._began)} {words.count(self._seen, 'object')} verified, {speed} objects/s"]
-            )
 
 
 def verify(
@@ -85,12 +60,13 @@ def verify(
     from migrator import wiring
     from migrator.cli.observers.counts import Counts
     from migrator.cli.observers.several import Several
+    from migrator.cli.observers.verifying import Verifying
     from migrator.engine.verify import VerifyOptions
 
     options = VerifyOptions(download, sources, _share(sample), tuple(source or ()))
     config = wiring.load_config(config_file, {})
     output = Output(verbose, quiet, as_json, log_file)
-    shown = [] if quiet or as_json else [Progress()]
+    shown = [] if quiet or as_json else [Verifying()]
     with observing(Output(verbose, quiet=True, log_file=log_file), config, "verify", Counts()) as log:
         result = wiring.verify(config, options, Several([log, *shown]))
     if as_json:
