@@ -111,7 +111,7 @@ class Copying:
     async def move(self, task: Task) -> Outcome | None:
         """One attempt. None: the bytes have to pass through here."""
         copier = self.copies.copier
-        if copier is None and self.copies.mode is not CopyMode.SERVER:
+        if self.copies.mode is CopyMode.STREAM or (copier is None and self.copies.mode is CopyMode.AUTO):
             return None
         hindrance = await self._hindrance(copier, task)
         if hindrance or copier is None:

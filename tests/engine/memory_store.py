@@ -56,6 +56,8 @@ class MemoryStore:
         self.versioning = versioning
         self.checked = checked
         self.most_at_once = 0
+        self.begun = 0.0
+        """When every upload was begun, in seconds since the epoch."""
         self._numbers = count(1)
 
     def body(self, key: str) -> bytes:
@@ -191,7 +193,7 @@ class MemoryStore:
         self.uploads.pop(upload_id, None)
 
     async def open_uploads(self, key: str) -> list[tuple[str, float]]:
-        return [(upload_id, 0.0) for upload_id, open_upload in self.uploads.items() if open_upload.upload.key == key]
+        return [(upload_id, self.begun) for upload_id, found in self.uploads.items() if found.upload.key == key]
 
     async def checks(self, key: str, digest: Digest, upload_id: str | None = None) -> bool:
         self._count("CANARY")
