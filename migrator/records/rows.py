@@ -37,8 +37,9 @@ class SourceRows:
         self._table: Table | None = None
 
     def prepare(self) -> None:
-        """Looks at the table. Raises PreflightError when it is not as the configuration says."""
+        """Looks at the table. Raises PreflightError when it is not as the configuration says, or may not be updated."""
         self._table = find_table(self._database, self._source)
+        self._table.check_rights()
 
     def close(self) -> None:
         """Gives connections back. Idempotent."""

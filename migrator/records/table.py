@@ -11,7 +11,7 @@ from migrator.clients.queries import among, as_table
 from migrator.clients.tables import columns_of, place_of
 from migrator.core.complaints import nearest
 from migrator.core.config import TableSource, Update
-from migrator.core.errors import PreflightError
+from migrator.core.errors import Fatal, PreflightError
 from migrator.records.columns import Column, column_of
 
 Values = tuple[Any, ...]
@@ -43,6 +43,18 @@ class Table:
         """The name for a statement."""
         parts = (self.schema, self.name) if self.schema else (self.name,)
         return ".".join(map(self.database.quoted, parts))
+
+    def check_rights(self) -> None:
+        """Raises PreflightError when this user may not update the columns. Updates nothing."""
+        if self.database.dialect == "sqlite":
+            return
+        quoted = self.database.quoted
+        changes = ", ".join(f"{quoted(column.name)} = {quoted(column.name)}" for column in self.columns)
+        try:
+            with self.database.reading() as connection:
+                connection.exec_driver_sql(f"EXPLAIN UPDATE {self.quoted} SET {changes} WHERE 1 = 0")
+        except Fatal as error:
+            raise PreflightError(error.message, f"grant SELECT and UPDATE on {self.name} to this user") from error
 
     def rows(self, connection: Connection, keys: Sequence[Values], *, lock: bool = False) -> dict[Key, list[Values]]:
         """The columns of the rows with these keys; `lock`: nobody else changes them before the transaction ends."""

@@ -20,7 +20,16 @@ from migrator.engine.run import Result, RunOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.setup import folder
 from migrator.setup.change import Change
-from migrator.wiring.adapters import make_reader, make_source, open_database, open_ledger, open_store, table_scan, view
+from migrator.wiring.adapters import (
+    make_reader,
+    make_records,
+    make_source,
+    open_database,
+    open_ledger,
+    open_store,
+    table_scan,
+    view,
+)
 from migrator.wiring.copying import ask_copies
 from migrator.wiring.moving import check_bucket, migrate, probe
 
@@ -126,9 +135,25 @@ async def _test_connection(config: Config) -> list[Check]:
     try:
         for source in config.sources:
             checks += await _check_source(source, config, bucket, reader)
+            checks += await _check_rows(source, config, bucket)
     finally:
         await reader.close()
     return checks
+
+
+async def _check_rows(source: SourceConfig, config: Config, bucket: str) -> list[Check]:
+    """Looks whether the table of `source` can be updated as configured; updates nothing."""
+    try:
+        records = make_records(config, [source], bucket)
+        if records is None:
+            return []
+        try:
+            await records.prepare()
+        finally:
+            await records.close()
+    except MigratorError as error:
+        return [Check(source.name, "update", False, error.message, error.hint)]
+    return [Check(source.name, "update", True, "its table has the columns that are set, and lets us update them")]
 
 
 def _bucket_of_ledger(config: Config) -> str:

@@ -1,5 +1,6 @@
 """A row is updated when it still is what the scan saw, completely or not at all; the same on every database."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -215,3 +216,19 @@ def test_what_is_not_there_is_found_beforehand(
     assert message in refused.value.message
     assert hint in refused.value.hint
     other.close()
+
+
+def test_who_may_not_update_learns_it_beforehand(postgresql: TestDatabase) -> None:
+    reader = f"reader_{secrets.token_hex(4)}"
+    postgresql.run(
+        "CREATE TABLE images (id integer PRIMARY KEY, path text, s3_key text)", f"CREATE ROLE {reader} LOGIN"
+    )
+    try:
+        postgresql.run(f"GRANT SELECT ON images TO {reader}")
+        world = World(postgresql, {"s3_key": "{key}"}, url=postgresql.url.replace("root@", f"{reader}@"))
+        with pytest.raises(PreflightError, match="permission denied for table images") as refused:
+            world.rows.prepare()
+        assert "grant SELECT and UPDATE on images" in refused.value.hint
+        world.close()
+    finally:
+        postgresql.run(f"DROP OWNED BY {reader}", f"DROP ROLE {reader}")
