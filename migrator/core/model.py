@@ -631,6 +631,7 @@ class Summary:
     requests: Mapping[str, int] = field(default_factory=dict)
     """Requests to the destination by operation (PUT, HEAD, ...)."""
     records: tuple[RecordTally, ...] = ()
+    variants: tuple[VariantTally, ...] = ()
 
     def items(self, state: State) -> int:
         """Items in one state over all sources."""

@@ -17,6 +17,7 @@ from migrator.core.model import (
     Summary,
     Tally,
     Task,
+    VariantTally,
 )
 from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
 from migrator.engine.garbage import collecting_seldom
@@ -291,27 +292,31 @@ class Run:
     async def _result(self, run: int, started: float, error: MigratorError | None) -> Result:
         tallies: tuple[Tally, ...] = ()
         records: tuple[RecordTally, ...] = ()
+        variants: tuple[VariantTally, ...] = ()
         problems, complete = 0, False
         with contextlib.suppress(MigratorError):
             tallies = tuple(await self._ledger.tallies())
             records = tuple(await self._ledger.record_tallies())
+            variants = tuple(await self._ledger.variant_tallies())
             problems = await self._ledger.problem_count()
             complete = all([(await self._ledger.cursor(source.name))[1] for source in self._sources])
         seconds = self._stop.monotonic() - started
         requests = dict(self._store.requests)
-        summary = Summary(run, tallies, problems, complete, seconds, self._moved, self._bytes, requests, records)
+        moved = (self._moved, self._bytes)
+        summary = Summary(run, tallies, problems, complete, seconds, *moved, requests, records, variants)
         unfinished = not complete or summary.items(State.PLANNED) + summary.items(State.INTENDED) > 0
         unfinished = unfinished or any(t.records for t in records if t.state in _WAITING)
         error = error or self._stop_error(unfinished)
         status = self._status(summary, error)
         with contextlib.suppress(MigratorError):
-            await self._ledger.finish_run(run, status, requests, (self._moved, self._bytes))
+            await self._ledger.finish_run(run, status, requests, moved)
         return Result(summary, error, status)
 
     def _status(self, summary: Summary, error: MigratorError | None) -> int:
         if error is None:
             rows = any(tally.records for tally in summary.records if tally.state is RecordState.FAILED)
-            return 1 if summary.items(State.FAILED) or summary.problems or rows else 0
+            variants = any(tally.variants for tally in summary.variants if tally.state == State.FAILED)
+            return 1 if summary.items(State.FAILED) or summary.problems or rows or variants else 0
         return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
 
     def _stop_error(self, unfinished: bool) -> MigratorError | None:
