@@ -42,7 +42,7 @@ class BucketScan:
     def scan(self, cursor: str | None) -> Iterator[Page]:
         """Every object after `cursor` (the last key as JSON), in the order of keys."""
         after: str = json.loads(cursor) if cursor else ""
-        page = PageBuilder()
+        page, first = PageBuilder(), cursor is None
         with Lister(self._place, self._transfer) as lister:
             try:
                 here = self._destination is not None and lister.is_same(self._destination, self._config.prefix)
@@ -53,9 +53,10 @@ class BucketScan:
                     after = objects[-1].key if objects else after
                     if page.due:
                         yield page.take(json.dumps(after))
+                        first = False
             except (Forbidden, Invalid) as error:
                 raise PreflightError(error.message, error.hint) from error
-        if not page.empty or cursor is None:
+        if not page.empty or first:
             yield page.take(json.dumps(after))
 
     def _result(self, found: Listed, here: bool) -> Result:

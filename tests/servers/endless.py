@@ -1,9 +1,10 @@
 """A bucket of as many keys as one likes, which exist only in the pages that list them."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
-from tests.servers.scripted import Reply, Request, Script
+from tests.servers.scripted import Reply, Request
 
 PAGE = 1_000
 _ENTRY = (
@@ -17,7 +18,7 @@ def key_of(number: int) -> str:
     return f"lot {number // 1000:07d}/image+{number:010d}.jpg"
 
 
-def endless(count: int) -> Script:
+def endless(count: int) -> Callable[[Request], Reply]:
     """A script that lists `count` keys by ListObjectsV2 with `start-after`."""
 
     def script(request: Request) -> Reply:
