@@ -157,11 +157,10 @@ def lots_source(files: str, **keys: Any) -> dict[str, Any]:
 
 def table(head: str, values: Mapping[str, Any]) -> str:
     """A table of TOML. JSON writes strings, numbers, booleans and lists of them as TOML reads them."""
-    lines = [head]
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            inner = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items())
-            lines.append(f"{key} = {{{inner}}}")
-        else:
-            lines.append(f"{key} = {json.dumps(value)}")
-    return "\n".join(["", *lines, ""])
+    return "\n".join(["", head, *(f"{key} = {_value(value)}" for key, value in values.items()), ""])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(key)} = {_value(each)}' for key, each in value.items())}}}"
+    return json.dumps(value)

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.faults import actions
 from tests.faults.actions import answer, s3_error
@@ -12,6 +14,8 @@ from tests.faults.harness import Finished, Migration, lots_source, tree_source
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.wire import Answer
 from tests.faults.world import small_tree
+from tests.servers import databases
+from tests.servers.databases import TestDatabase
 
 pytestmark = pytest.mark.faults
 
@@ -25,6 +29,7 @@ CANARIES = {
     "password of a URL": "CANARYpassword",
     "token of a relative path": "CANARYrelative",
     "proxy password": "CANARYproxy",
+    "password of a database": "CANARYdatabase",
 }
 
 
@@ -105,3 +110,81 @@ def test_row_25_a_crash_shows_no_secret(folder: Path, bucket: Bucket) -> None:
     migration.environment["MIGRATOR_TRANSFER__CONCURRENCY"] = "CANARYproxy"
     assert all(run.status in (2, 3) for run in runs), [run.words for run in runs]
     assert leaks(migration, runs) == []
+
+
+PASSWORD = "p%40CANARYdatabase%2Fx%25"
+"""Percent-encoded in the URL; the plain one has the same canary."""
+
+
+def rows_source(**settings: str) -> dict[str, Any]:
+    """A table with an update."""
+    return {
+        "name": "rows",
+        "type": "table",
+        "query": "SELECT id, photo FROM images",
+        "primary_key": ["id"],
+        "location": "{photo}",
+        "key": "rows/{path}",
+        "allow_private": True,
+        "update": {"table": "images", "set": {"photo": "{key}"}},
+        **settings,
+    }
+
+
+def everything(migration: Migration) -> list[Finished]:
+    """Every command that reads or shows a database."""
+    commands = (("test-connection",), ("plan", "-vv"), ("migrate", "-vv"), ("migrate", "-vv", "--json"))
+    runs = [migration.run(*command) for command in commands]
+    reports = [migration.run("report", "--format", form) for form in ("json", "csv", "md")]
+    return [*runs, *reports, migration.run("status", "--json"), migration.run("setup", "--dry-run")]
+
+
+def addresses(database: TestDatabase) -> dict[str, str]:
+    """URLs with a password that lead nowhere, by what goes wrong."""
+    url, (host, port) = make_url(database.url), database.address
+    scheme = {"postgresql": "postgres", "mysql": "mariadb"}[database.dialect]
+    return {
+        "refused": f"{scheme}://root:{PASSWORD}@127.0.0.1:1/shop",
+        "unknown host": f"{scheme}://root:{PASSWORD}@no-such-host.invalid/shop",
+        "wrong user": f"{scheme}://nobody_here:{PASSWORD}@{host}:{port}/{url.database}",
+        "unknown database": f"{scheme}://root:{PASSWORD}@{host}:{port}/no_such_database",
+        "unknown parameter": f"{scheme}://root@{host}:{port}/{url.database}?password={PASSWORD}&sslkeypass={PASSWORD}",
+        "not encoded": f"{scheme}://root:CANARYdatabase@x/y@{host}:{port}/{url.database}",
+    }
+
+
+@pytest.mark.parametrize("make", [databases.postgresql, databases.mariadb], ids=["postgresql", "mariadb"])
+def test_row_25_no_password_of_a_database_is_left_anywhere(folder: Path, bucket: Bucket, make: Any) -> None:
+    with make() as database, Proxy({"/1.jpg": Answer(200, body=b"one")}) as origin:
+        database.run(
+            "CREATE TABLE images (id INTEGER PRIMARY KEY, photo VARCHAR(200))",
+            f"INSERT INTO images VALUES (1, 'http://127.0.0.1:{origin.port}/1.jpg')",
+            f"INSERT INTO images VALUES (2, 'http://127.0.0.1:{origin.port}/2.jpg')",
+        )
+        url = make_url(database.url)
+        if database.dialect == "postgresql":  # it trusts this machine, and takes any password
+            url = url.set(password="p@CANARYdatabase/x%")
+        else:
+            database.run(
+                "CREATE OR REPLACE USER canary@'127.0.0.1' IDENTIFIED BY 'p@CANARYdatabase/x%'",
+                f"GRANT ALL ON {url.database}.* TO canary@'127.0.0.1'",
+            )
+            url = url.set(username="canary", password="p@CANARYdatabase/x%")
+        good = url.render_as_string(hide_password=False)
+        assert PASSWORD in good
+        migration = Migration(folder, bucket, sources=[rows_source(database_url_env="DATABASE_URL")])
+        migration.environment["DATABASE_URL"] = good
+        runs = everything(migration)
+        assert database.rows("SELECT photo FROM images WHERE id = 1") == [("rows/1.jpg",)], runs[2].words
+        migration.configure([rows_source(database_url=good)], {}, {})
+        runs += everything(migration)
+        for trouble, address in addresses(database).items():
+            migration.environment["DATABASE_URL"] = address
+            migration.configure([rows_source(database_url_env="DATABASE_URL")], {}, {"retries": 0})
+            run = migration.run("test-connection")
+            assert run.status == 3, (trouble, run.words)
+            runs.append(run)
+            if trouble != "unknown host":  # as "refused", which takes its time to give up
+                runs.append(migration.run("migrate", "--rescan", "-vv"))
+        assert leaks(migration, runs) == []
+        database.run("DROP USER canary@'127.0.0.1'") if database.dialect == "mysql" else None
