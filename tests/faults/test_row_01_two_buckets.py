@@ -112,14 +112,14 @@ def kill_until_done(folder: Path, server: Server, kind: str, kills: int, count: 
 @databases
 @pytest.mark.timeout(300)
 def test_row_01_two_buckets_killed_and_run_again(folder: Path, server: Server, kind: str) -> None:
-    kill_until_done(folder, server, kind, min(6, fault_kills(6)), count=100, requests=120)
+    kill_until_done(folder, server, kind, min(6, fault_kills(6)), count=60, requests=60)
 
 
 @pytest.mark.slow
 @databases
 @pytest.mark.timeout(3600)
 def test_row_01_two_buckets_killed_fifty_times(folder: Path, best_server: Server, kind: str) -> None:
-    kill_until_done(folder, best_server, kind, max(50, fault_kills(300) // 6), count=WHOLE, requests=100)
+    kill_until_done(folder, best_server, kind, max(50, fault_kills(300) // 6), count=WHOLE, requests=700)
 
 
 @databases
