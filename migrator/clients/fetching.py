@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 import httptools
 from aiohappyeyeballs import start_connection
 
+from migrator.clients.wire import header_name
+
 SHORT = 256 * 1024
 """Bytes of a body up to which it is received together with its head, in one go."""
 
@@ -238,7 +240,7 @@ class Line(asyncio.BufferedProtocol):
         self.reason += status.decode("utf-8", "replace")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name_text, text = name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape")
+        name_text, text = header_name(name), value.decode("utf-8", "surrogateescape")
         before = self.headers.get(name_text)
         self.headers[name_text] = text if before is None else f"{before}, {text}"
 

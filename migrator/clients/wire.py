@@ -23,6 +23,9 @@ _LONGEST_ANSWER = 16 * MIB
 """Bytes of an answer that is not an object's content; a page of 1,000 long keys has some three million."""
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
+_SCRATCH = 64 * 1024
+_MOST_NAMES = 500
+_NAMES: dict[bytes, str] = {}
 _MOST_BUFFERED = 4 * MIB
 _SLOWEST = 64 * 1024
 """Bytes of a body that a system buffers at most, and the rate (bytes a second) at which it may send them."""
@@ -58,18 +61,23 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Connection(asyncio.Protocol):
-    """One connection; one request at a time."""
+class Connection(asyncio.BufferedProtocol):
+    """One connection; one request at a time. `scratch` may be shared by all connections of a loop.
 
-    def __init__(self) -> None:
+    Without it asyncio would take fresh memory of 256 KiB for each answer, which costs more than to parse it.
+    """
+
+    def __init__(self, scratch: "memoryview[int]") -> None:
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0.0
         self.reusable = False
         self._loop = asyncio.get_running_loop()
+        self._scratch = scratch
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._until = 0.0
         self._handed_over = False
         self._bodiless = False
         self._until_end = False
@@ -99,8 +107,6 @@ class Connection(asyncio.Protocol):
             return await answer
         finally:
             self._answer = None
-            if self._deadline:
-                self._deadline.cancel()
 
     async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
         transport.write(head)
@@ -116,12 +122,22 @@ class Connection(asyncio.Protocol):
         self._put_off(seconds + min(len(body), _MOST_BUFFERED) / _SLOWEST)
 
     def _put_off(self, seconds: float) -> None:
-        if self._deadline:
+        # The timer of an earlier request does for the next ones, too: it looks again where it comes too soon.
+        self._until = self._loop.time() + seconds
+        if self._deadline and self._deadline.when() > self._until:
             self._deadline.cancel()
-        self._deadline = self._loop.call_later(seconds, self._expire)
+            self._deadline = None
+        if self._deadline is None:
+            self._deadline = self._loop.call_at(self._until, self._expire)
 
     def _expire(self) -> None:
-        self._fail(NoProgress("no progress within transfer.timeout"))
+        self._deadline = None
+        if self._answer is None:
+            return
+        if self._loop.time() < self._until:
+            self._deadline = self._loop.call_at(self._until, self._expire)
+        else:
+            self._fail(NoProgress("no progress within transfer.timeout"))
 
     def _fail(self, error: WireError) -> None:
         error.handed_over = self._handed_over
@@ -133,6 +149,9 @@ class Connection(asyncio.Protocol):
         """Idempotent."""
         self._parser = None
         self._let_write()
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
         if self.transport and not self.transport.is_closing():
             self.transport.abort()
 
@@ -147,12 +166,15 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> "memoryview[int]":
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._parser is None:
             self.close()  # nobody asked
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._scratch[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError):
             self._fail(BrokenOff("the answer is no HTTP"))
 
@@ -178,7 +200,7 @@ class Connection(asyncio.Protocol):
         self._headers, self._pieces, self._size, self._until_end = {}, [], 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name_text, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        name_text, text = header_name(name), value.decode("latin-1")
         before = self._headers.get(name_text)
         self._headers[name_text] = text if before is None else f"{before}, {text}"
 
@@ -211,6 +233,16 @@ class Connection(asyncio.Protocol):
         self._let_write()
 
 
+def header_name(name: bytes) -> str:
+    """The name of a header as text in lower case. Servers send the same few again and again."""
+    text = _NAMES.get(name)
+    if text is None:
+        text = name.decode("latin-1").lower()
+        if len(_NAMES) < _MOST_NAMES:
+            _NAMES[name] = text
+    return text
+
+
 def _reason(error: Exception) -> str:
     number = getattr(error, "errno", None)
     # asyncio puts addresses into strerror; those of name resolution have numbers of their own, below zero.
@@ -236,6 +268,7 @@ class Wire:
         self._way = way
         self._connect_seconds = connect_seconds
         self._idle: deque[Connection] = deque()
+        self._scratch = memoryview(bytearray(_SCRATCH))
         proxy = urlsplit(way.proxy) if way.proxy else None
         self._proxy = proxy
         # Plain HTTP behind a proxy: the proxy is told the whole URL in each request. TLS goes through a tunnel.
@@ -291,11 +324,14 @@ class Wire:
         loop, way = asyncio.get_running_loop(), self._way
         if self._proxy is None:
             _, connection = await loop.create_connection(
-                Connection, way.host, way.port, ssl=way.tls, happy_eyeballs_delay=0.25
+                lambda: Connection(self._scratch), way.host, way.port, ssl=way.tls, happy_eyeballs_delay=0.25
             )
             return connection
         _, connection = await loop.create_connection(
-            Connection, self._proxy.hostname or "", self._proxy.port or 80, happy_eyeballs_delay=0.25
+            lambda: Connection(self._scratch),
+            self._proxy.hostname or "",
+            self._proxy.port or 80,
+            happy_eyeballs_delay=0.25,
         )
         if way.tls:
             await self._tunnel(connection, way.tls)

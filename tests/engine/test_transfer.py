@@ -17,6 +17,7 @@ from migrator.core.model import (
     Fault,
     OpenUpload,
     Outcome,
+    Part,
     Side,
     Skip,
     Skipped,
@@ -427,6 +428,20 @@ async def test_where_parts_are_not_checked_the_object_is_read_back() -> None:
     mover = large(capabilities=replace(HONOURS_ALL, part_digest=Digest.READ_BACK))
     assert isinstance(await mover.move(), Stored)
     assert mover.store.requests["GET"] == 1
+
+
+async def test_where_md5_is_all_that_is_checked_only_the_whole_is_hashed() -> None:
+    class Listening(MemoryStore):
+        async def put_part(
+            self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
+        ) -> Part:
+            assert sha256 is None
+            return await super().put_part(key, upload_id, number, body, sha256, digest)
+
+    mover = large(store=Listening(), capabilities=replace(HONOURS_ALL, part_digest=Digest.MD5_ONLY))
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert outcome.sha256 == hashlib.sha256(LARGE).digest()
 
 
 async def test_all_memory_is_given_back() -> None:
