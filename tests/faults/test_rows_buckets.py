@@ -84,7 +84,7 @@ def test_row_11_odd_keys_of_a_bucket_arrive_byte_for_byte(
     for number, key in enumerate((*ODD_KEYS, *REFUSED_KEYS)):
         if server.name == "moto" and "control" in key:
             continue  # it takes them, and then cannot list their versions
-        if server.name == "rclone" and (key.endswith("/") or not unicodedata.is_normalized("NFC", key)):
+        if server.name == "rclone" and (key.endswith("/") or "//" in key or not unicodedata.is_normalized("NFC", key)):
             continue  # it keeps them under other names
         try:
             old.client().put_object(Bucket=old.name, Key=key, Body=f"body {number}".encode())
@@ -213,14 +213,22 @@ def test_row_15_a_source_in_another_region(folder: Path, bucket: Bucket, old: Bu
     assert "region of the source" in finished.words
 
 
+async def small_pages(request: Request, forward: Forward) -> Answer:
+    """Five keys a page; moto checks no signature."""
+    request.target += "&max-keys=5"
+    return await forward(request)
+
+
 def test_a_listing_that_breaks_goes_on_where_it_was(folder: Path, bucket: Bucket, old: Bucket, proxy: Proxy) -> None:
-    contents = filled(old, {f"{i:04d}": b"" for i in range(1_100)})
+    contents = filled(old)
     proxy.rules.append(Rule(actions.reset, "GET", "start-after", times=2))
     proxy.rules.append(Rule(answer(s3_error(503, "SlowDown")), "GET", "list-type", times=1))
+    proxy.rules.append(Rule(small_pages, "GET", "list-type", times=None))
     migration = migration_of(folder, bucket, old, proxy)
     finished = migration.run()
     assert finished.status == 0, finished.words
     assert migration.check(contents) == []
+    assert proxy.count("GET", "start-after") >= 3
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["If-Match honoured", "If-Match ignored"])
