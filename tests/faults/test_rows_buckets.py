@@ -84,8 +84,10 @@ def test_row_11_odd_keys_of_a_bucket_arrive_byte_for_byte(
     for number, key in enumerate((*ODD_KEYS, *REFUSED_KEYS)):
         if server.name == "moto" and "control" in key:
             continue  # it takes them, and then cannot list their versions
-        if server.name == "rclone" and (key.endswith("/") or "//" in key or not unicodedata.is_normalized("NFC", key)):
-            continue  # it keeps them under other names
+        if server.name == "rclone" and (
+            key.endswith("/") or len(key) > 250 or not unicodedata.is_normalized("NFC", key)
+        ):
+            continue  # it keeps them under other names, or lists what it could not keep
         try:
             old.client().put_object(Bucket=old.name, Key=key, Body=f"body {number}".encode())
         except Exception:
