@@ -153,6 +153,7 @@ def addresses(database: TestDatabase) -> dict[str, str]:
     }
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("make", [databases.postgresql, databases.mariadb], ids=["postgresql", "mariadb"])
 def test_row_25_no_password_of_a_database_is_left_anywhere(folder: Path, bucket: Bucket, make: Any) -> None:
     with make() as database, Proxy({"/1.jpg": Answer(200, body=b"one")}) as origin:
@@ -177,7 +178,7 @@ def test_row_25_no_password_of_a_database_is_left_anywhere(folder: Path, bucket:
         runs = everything(migration)
         assert database.rows("SELECT photo FROM images WHERE id = 1") == [("rows/1.jpg",)], runs[2].words
         migration.configure([rows_source(database_url=good)], {}, {})
-        runs += everything(migration)
+        runs += [migration.run("test-connection"), migration.run("migrate", "--rescan", "-vv"), migration.run("report")]
         for trouble, address in addresses(database).items():
             migration.environment["DATABASE_URL"] = address
             migration.configure([rows_source(database_url_env="DATABASE_URL")], {}, {"retries": 0})
