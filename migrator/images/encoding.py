@@ -35,9 +35,18 @@ def prepared(picture: Picture, image_format: str, background: tuple[int, int, in
     if profile and image_format in _WITHOUT_GRAY and frames[0].mode in ("L", "LA"):
         frames = tuple(srgb(frame, profile) for frame in frames)
         profile = b""
+    frames = tuple(_bare(frame) for frame in frames)
     kept = picture.metadata
     metadata = Metadata(profile) if strip else Metadata(profile, kept.exif, kept.xmp, kept.iptc)
     return Picture(frames, metadata, picture.durations, picture.loop)
+
+
+def _bare(image: Image.Image) -> Image.Image:
+    """`image` without what its file said: encoders write some of that down again, comments for one."""
+    # The image of an opened file reads from it, so that one is left as it is.
+    bare = image if type(image) is Image.Image else image.copy()
+    bare.info = {}
+    return bare
 
 
 def flattened(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -18,13 +18,17 @@ FLOOR = 20
 NEAR = 0.97
 """A quality that fits is good enough when it is at least this part of the best one that would."""
 
-_MARGINS = (0.035, 0.012, 0.006, 0.006)
-"""How far below the limit the first, second, ... encode aims (natural logarithm): about the error of its prediction."""
+MOST_STEPS = 12
+"""Times that the dimensions shrink, to a seventh: what is smaller still is no use to anybody."""
+
+_MARGINS = (0.035, 0.012, 0.01, 0.03)
+"""How far below the limit the first, second, ... encode aims (natural logarithm): about the error of its prediction.
+The last one had better fit, or it was for nothing."""
 
 _SAFE_MARGIN = 0.12
 """The same for the last encode when nothing has fitted yet."""
 
-_STEEPNESS = 0.8
+_STEEPNESS = 0.45
 """The part of its expected slope that a size surely has: what is predicted to be too large with this, is."""
 
 _AREA = 1.6
@@ -104,13 +108,15 @@ class _Search:
         return max(self.fits + 1, min(self._exceeds - 1, index))
 
     def _fitted(self) -> curves.Line:
-        """The line through what is known: through the two sizes next to the limit, or through the one."""
+        """The line through what is known: the two sizes around the limit, or the two next to it, or the one."""
         near = sorted(self._sizes, key=lambda index: abs(self._sizes[index] - self._limit))[:2]
+        if self.fits >= 0 and self._exceeds in self._sizes:
+            near = [self.fits, self._exceeds]
         base = near[0]
         slope = self._line.slope if self._line else 1.0
         if len(near) == 2 and (run := self._curve[near[1]] - self._curve[base]):
             slope = (self._sizes[near[1]] - self._sizes[base]) / run
-        slope = max(0.4, min(2.5, slope))
+        slope = max(0.1, min(8.0, slope))
         return curves.Line(self._sizes[base] - slope * self._curve[base], slope)
 
     def _highest(self, line: curves.Line, aim: float) -> int:
@@ -135,7 +141,9 @@ def _smaller(quality: int, max_bytes: int, full: float, encodes: int, ready: Rea
         fall = -exponent * math.log(SHRINK)
         if found is None:
             cautious = encodes == MOST_ENCODES - 1 and too_large > 0
-            step = too_large + max(1, math.ceil((size - limit) / fall)) + cautious
+            step = min(MOST_STEPS, too_large + max(1, math.ceil((size - limit) / fall)) + cautious)
+            if step == too_large:
+                break
         elif found[0] - 1 > too_large and math.log(len(found[2])) + fall <= limit + _MARGINS[0]:
             step = found[0] - 1
         else:
