@@ -11,7 +11,7 @@ from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
 from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Expected, Side, Skip, Skipped, Task, Upload
-from migrator.core.places import s3_parts
+from migrator.core.places import place_of_destination, place_of_item, s3_location, s3_parts, same_place
 from migrator.core.variants import Wanted, names_of
 
 
@@ -68,6 +68,8 @@ class Rules:
     storage_class: str
     variants: Mapping[str, tuple[Spec, ...]]
     """What is made of the images of each source."""
+    reads_destination: frozenset[str]
+    """Sources whose locations may lie in the destination."""
     names_variants: bool
     """Whether metadata or tags name the key of a variant."""
 
@@ -93,6 +95,12 @@ class Rules:
             },
             storage_class=destination.storage_class,
             variants={source.name: _specs(config, source) for source in config.sources},
+            reads_destination=frozenset(
+                source.name
+                for source in config.sources
+                if destination.folder is None
+                and same_place(place_of_item(config, source.name, bucket), place_of_destination(destination, bucket))
+            ),
             names_variants=any(
                 "{variant." in text for text in (*destination.metadata.values(), *destination.tags.values())
             ),
@@ -112,6 +120,10 @@ class Rules:
             problem = image_problem(head, size)
             if problem:
                 raise Invalid(f"{task.location} is no image: {problem}")
+
+    def stands_in_place(self, task: Task) -> bool:
+        """Whether the location is the key itself: there is nothing to move, if there is anything at all."""
+        return task.source in self.reads_destination and task.location == s3_location(self.bucket, task.key)
 
     def own_put(self, task: Task, body: Told) -> Skipped | None:
         """Skipped where the source is what this ledger itself put into the destination.

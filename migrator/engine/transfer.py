@@ -59,6 +59,8 @@ class Transfer:
         refused = self._means.store.refuses(task.key)
         if refused:
             return Failed(Fault.INVALID, f"the destination cannot hold the key {task.key!r}: {refused}")
+        if self._means.rules.stands_in_place(task):
+            return await self._in_place(task)
         copied = await self._copying.move(task)
         if copied is not None:
             return copied
@@ -80,6 +82,14 @@ class Transfer:
                 self._means.memory.give(held)
             # Parts take their memory one by one; holding on to this piece meanwhile could starve them all.
             return await self._move_large(task, body, data)
+
+    async def _in_place(self, task: Task) -> Outcome:
+        """What stands under its key already, if anything does. Its variants are made with those of listed ones."""
+        await self._means.requests.spend(1)
+        standing = await self._means.store.head(task.key)
+        if standing is None:
+            return Failed(Fault.GONE, f"{task.location} does not exist")
+        return Skipped(Skip.IN_PLACE, "", standing.size, standing.sha256, standing.etag)
 
     async def _look(self, task: Task) -> Standing | None:
         """HEAD. Where ListBucket is missing an absent key looks forbidden: then the conditional put will tell."""

@@ -92,11 +92,12 @@ class Intake:
     def _items(self, items: Sequence[Item]) -> tuple[int, Sequence[int]]:
         """How many are new, and the ids of all: a range where every one is new and planned."""
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
-        in_place = [item for item in items if item.here == item.key] if self._stand_there else []
+        in_place = [item for item in items if _was_listed_in_place(item)] if self._stand_there else []
         if in_place:
             # They stand there already: an item that comes from elsewhere to the same key collides with them.
             new = self._insert(in_place, State.SKIPPED, Skip.IN_PLACE, last)
-            new += self._insert([item for item in items if item.here != item.key], State.PLANNED, "", last + new)
+            others = [item for item in items if not _was_listed_in_place(item)]
+            new += self._insert(others, State.PLANNED, "", last + new)
         else:
             new = self._insert(items, State.PLANNED, "", last)
             if new == len(items):
@@ -191,6 +192,11 @@ class Intake:
 
 def _differ(now: str | None, before: str | None) -> bool:
     return bool(now and before) and now != before
+
+
+def _was_listed_in_place(item: Item) -> bool:
+    """Whether a listing showed it under its own key. A row that says so proves nothing: the transfer will look."""
+    return item.here == item.key and item.fingerprint is not None
 
 
 def _fields(item: Item) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
 from migrator.core.model import (
     PUT_ID,
@@ -452,3 +453,28 @@ async def test_all_memory_is_given_back() -> None:
     await mover.move(a_task("c.jpg", 3))
     memory = mover.worker._transfer._means.memory
     assert memory.held == 0
+
+
+async def test_a_row_that_names_its_own_key_is_looked_at_and_not_moved() -> None:
+    mover = Mover(MemoryStore())
+    mover.store.stand("a.jpg", BYTES)
+    config = a_config()
+    table = {
+        "type": "table",
+        "name": "files",
+        "database_url": "sqlite://",
+        "query": "SELECT k FROM t",
+        "location": "s3://bucket/{k}",
+        "key": "{path}",
+    }
+    config = Config.model_validate(config.model_dump() | {"sources": (table,)}, strict=False)
+    worker = Worker(
+        config, "bucket", 7, mover.reader, mover.store, mover.notes, HONOURS_ALL, mover.observer, mover.clock
+    )
+    there = (await worker.work(a_task(location="s3://bucket/a.jpg"))).outcome
+    assert isinstance(there, Skipped)
+    assert there.reason is Skip.IN_PLACE
+    gone = (await worker.work(a_task("b.jpg", location="s3://bucket/b.jpg"))).outcome
+    assert isinstance(gone, Failed)
+    assert gone.fault is Fault.GONE
+    assert set(mover.store.requests) == {"HEAD"}

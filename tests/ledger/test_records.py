@@ -293,13 +293,16 @@ async def test_what_stands_under_its_key_is_skipped_in_place(ledger: SqliteLedge
         assert [(item.key, item.skip, item.size) for item in view.settled()] == [("a.jpg", "in-place", 4)]
 
 
-async def test_a_row_of_an_object_in_place_is_ready(ledger: SqliteLedger) -> None:
+async def test_a_row_of_an_object_in_place_is_ready_when_the_object_was_seen(ledger: SqliteLedger) -> None:
     await ledger.add("lots", page([a_row(1, "a.jpg", here="a.jpg"), a_row(2, "b.jpg")]))
+    assert await ledger.ready_records(10) == []
+    (task,) = [task for task in await ledger.claim(10) if task.key == "a.jpg"]
+    await ledger.settle([settlement(task, Skipped(Skip.IN_PLACE, size=4))])
     assert [task.row.primary_key for task in await ledger.ready_records(10)] == ["[1]"]
 
 
 async def test_what_would_replace_an_object_in_place_collides_with_it(ledger: SqliteLedger, path: Path) -> None:
-    stands = Item("s3://bucket/a.jpg", "a.jpg", 4, here="a.jpg")
+    stands = Item("s3://bucket/a.jpg", "a.jpg", 4, "etag", here="a.jpg")
     await ledger.add("bucket", page([Item("s3://bucket/x.jpg", "a.jpg", 5, here="x.jpg"), stands]))
     assert await ledger.claim(10) == []
     with LedgerView.open(path) as view:
