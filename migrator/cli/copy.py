@@ -27,6 +27,7 @@ class Wishes:
     endpoint_url: str = ""
     region: str = ""
     allow_private: bool = False
+    buckets: Sequence[str] = ()
 
 
 def copy_table(source: str, destination: str, wishes: Wishes) -> dict[str, Any]:
@@ -90,6 +91,8 @@ def _source(source: str, wishes: Wishes) -> dict[str, Any]:
         table["fields"] = list(wishes.fields)
     if wishes.allow_private:
         table["allow_private"] = True
+    if wishes.buckets:
+        table["buckets"] = list(wishes.buckets)
     return table
 
 

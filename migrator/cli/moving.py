@@ -162,6 +162,10 @@ def copy(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="The manifest's URLs may point to private addresses.")
     ] = False,
+    from_bucket: Annotated[
+        list[str] | None,
+        typer.Option("--from-bucket", metavar="NAME", help="A bucket that s3 locations of the manifest may lie in."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")] = False,
     limit: Limit = None,
     concurrency: Concurrency = None,
@@ -184,7 +188,7 @@ def copy(
       migrator copy photos/ s3://bucket/photos          a tree of files
       migrator copy urls.txt s3://bucket/               one URL a line
       migrator copy 'lots/*.json' s3://bucket/ --field image_url --field thumb_url
-      migrator copy failed.csv s3://bucket/ --key '{key}'   what a report lists as failed
+      migrator copy failed.csv s3://bucket/ --key '{key}'   what a report lists as failed (--from-bucket, if it was one)
       migrator copy photos/ file:///mnt/archive         into another directory
       migrator copy s3://old/2019 s3://new/photos/2019  what lies below 2019/, or the one object 2019
 
@@ -195,7 +199,7 @@ def copy(
     from migrator.cli.copy import Wishes, copy_config
 
     output = Output(verbose, quiet, as_json, log_file)
-    wishes = Wishes(key, tuple(field or ("url",)), endpoint_url, region, allow_private)
+    wishes = Wishes(key, tuple(field or ("url",)), endpoint_url, region, allow_private, tuple(from_bucket or ()))
     config, config_file = copy_config(src, dst, wishes, speed(concurrency, bandwidth))
     if dry_run:
         return show_plan(output, config, config_file, None, dry_run=True)
@@ -209,19 +213,21 @@ def move(output: Output, config: "Config", options: "RunOptions", config_file: P
     """A run with everything around it: the display, the log, the summary."""
     from migrator import wiring
     from migrator.reports.overview import overview
-    from migrator.reports.targets import targets_of
+    from migrator.reports.targets import targets_of, variants_of
     from migrator.reports.tree import overview_tree, summary_tree
 
-    with observing(output, config, "migrate", _counts(config, options)) as observer:
+    counts = _counts(config, options)
+    with observing(output, config, "migrate", counts) as observer:
         result = wiring.migrate(config, options, observer)
     with wiring.view(config) as view:
-        seen = overview(view, targets_of(config))
+        seen = overview(view, targets_of(config), variants_of(config))
     if output.as_json:
         ending = {"exit_status": result.exit_status, "stopped": result.error.message if result.error else ""}
-        output.emit({"event": "summary", **summary_tree(result.summary), **ending, **overview_tree(seen)})
+        made = {"made_variants": counts.variants}
+        output.emit({"event": "summary", **summary_tree(result.summary), **made, **ending, **overview_tree(seen)})
     else:
         log = output.log_file or config.log_path
-        output.say(after_run(result.summary, result.error, seen, config_file, log))
+        output.say(after_run(result.summary, counts.variants, result.error, seen, config_file, log))
     return result.exit_status
 
 
@@ -253,7 +259,7 @@ def show_plan(
     from migrator.cli.observers.counts import Counts
     from migrator.reports.overview import overview
     from migrator.reports.requests import estimate
-    from migrator.reports.targets import targets_of
+    from migrator.reports.targets import targets_of, variants_of
     from migrator.reports.tree import overview_tree
 
     names = tuple(sources or ())
@@ -262,7 +268,7 @@ def show_plan(
         result = wiring.plan(config, names, observer, dry_run=dry_run)
     try:
         with result.view() as view:
-            seen = overview(view, targets_of(config))
+            seen = overview(view, targets_of(config), variants_of(config))
             requests = estimate(seen, view, config)
             rows = wiring.preview_rows(config, names, view)
     finally:

@@ -164,6 +164,9 @@ class ManifestSource(SourceBase):
     root: OptionalFolderPath = Field(
         default=None, description="The folder that local paths stand in; empty: none are allowed."
     )
+    buckets: BucketNames = Field(
+        default=(), description="Buckets that `s3://` locations may lie in: a manifest chooses none by itself."
+    )
     allow_private: bool = Field(
         default=False, description="URLs may lead to loopback, private and link-local addresses; never to file:."
     )

@@ -62,7 +62,7 @@ class Found(NamedTuple):
 
 
 class Locator:
-    """Makes the items of one `manifest` or `table` source; s3 locations are for tables only."""
+    """Makes the items of one `manifest` or `table` source."""
 
     def __init__(self, config: ManifestSource | TableSource, *, prefix: str, carry: Collection[str]) -> None:
         self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
@@ -74,8 +74,10 @@ class Locator:
         if isinstance(config, ManifestSource):
             self._kind, self._base_url = "manifest", config.base_url
             self._advice = "set base_url (for a URL) or root (for a local file)"
+            self._buckets: frozenset[str] | None = frozenset(config.buckets)
         else:
             self._kind, self._base_url = "table", ""
+            self._buckets = None  # the location's template is the operator's own
             self._advice = "set root (for a local file), or write the scheme and host into the location's template"
         self._root = os.path.realpath(config.root) if config.root is not None else None
         self._hosts: dict[str, Refused | None] = {}
@@ -103,6 +105,9 @@ class Locator:
                 path = path.lstrip("/")
         elif text.startswith("s3://"):
             bucket, path = _object(text)
+            if self._buckets is not None and bucket not in self._buckets:
+                # Manifests are not trusted: they must not lead to whatever the credentials may read.
+                raise Refused(f'{text!r} lies in a bucket that is not among the source\'s: add buckets = ["{bucket}"]')
             location, host, signed = text, "", None
         else:
             place = self._place(text)

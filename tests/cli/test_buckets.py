@@ -66,7 +66,9 @@ def test_failed_objects_of_a_bucket_are_a_manifest(project: Project, old: str) -
     assert project.run("report", "--format", "csv", "-o", "failed.csv").status == 0
     project.server.client().delete_object(Bucket=project.bucket, Key=f"2019/x/{ODD}")
     to = ["--endpoint-url", project.server.endpoint, "--key", "{key}"]
-    ended = project.run("copy", "failed.csv", f"s3://{project.bucket}", *to)
+    refused = project.run("copy", "failed.csv", f"s3://{project.bucket}", *to)
+    assert "not among the source's" in refused.out
+    ended = project.run("copy", "failed.csv", f"s3://{project.bucket}", "--rescan", "--from-bucket", old, *to)
     assert ended.status == 0, ended
     assert project.objects()[f"2019/x/{ODD}"] == f"2019/x/{ODD}".encode()
 

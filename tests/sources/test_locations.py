@@ -229,10 +229,19 @@ def test_row_12_the_same_key_twice_is_passed_on(tmp_path: Path) -> None:
 
 def test_an_object_of_a_bucket_keeps_its_key_byte_for_byte(tmp_path: Path) -> None:
     keys = ["a b+c%20d?e#f&g.jpg", "/leading", "x//y/", "e\u0301", "line\nbreak"]
-    found = in_manifest(tmp_path, json.dumps({"image_url": [f"s3://old-photos/{key}" for key in keys]}))
+    text = json.dumps({"image_url": [f"s3://old-photos/{key}" for key in keys]})
+    found = in_manifest(tmp_path, text, buckets=("old-photos",))
     assert [item.location for item in found.items] == [f"s3://old-photos/{key}" for key in keys if key[0] != "/"]
     assert found.keys == [key for key in keys if key[0] != "/"]
     assert [problem.message for problem in found.problems] == ["the key begins with /"]
+
+
+def test_a_manifest_chooses_no_bucket_by_itself(tmp_path: Path) -> None:
+    text = json.dumps({"image_url": ["s3://old-photos/a.jpg", "s3://payroll/a.jpg"]})
+    found = in_manifest(tmp_path, text, buckets=("old-photos",))
+    assert [item.location for item in found.items] == ["s3://old-photos/a.jpg"]
+    (problem,) = found.problems
+    assert 'add buckets = ["payroll"]' in problem.message
 
 
 @pytest.mark.parametrize("location", ["s3://old-photos", "s3://old-photos/", "s3:///key", "s3://two words/key"])
