@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import failing, looking, moving, preparing, proving, trying
+from migrator.cli import failing, looking, moving, preparing, preview, proving, trying
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -90,7 +90,7 @@ def about(
     """
 
 
-for group in (preparing, moving, looking, proving, trying):
+for group in (preparing, moving, looking, preview, proving, trying):
     for name, command in group.commands.items():
         app.command(name)(command)
 

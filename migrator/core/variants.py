@@ -52,6 +52,7 @@ class Rendered:
     quality  what it was encoded at; None where the format loses nothing (png)
     encodes  how often it was encoded until it fitted
     seconds  CPU that it took, with its share of what all variants of the image need (decoding)
+    source   width and height of the image that it was made of, upright
     """
 
     name: str
@@ -63,6 +64,7 @@ class Rendered:
     encodes: int
     content_type: str
     seconds: float
+    source: tuple[int, int]
 
 
 def names_of(keys: Mapping[tuple[str, str], str], public_url: str) -> dict[str, str | None]:

@@ -54,12 +54,14 @@ def about(rendered: Rendered) -> dict[str, Any]:
         "quality": rendered.quality,
         "encodes": rendered.encodes,
         "seconds": rendered.seconds,
+        "source": rendered.source,
     }
 
 
 def read_rendered(message: Mapping[str, Any], wanted: Wanted, body: bytes, content_type: str) -> Rendered:
     """The variant of such a message. Raises KeyError, TypeError or ValueError when it is none."""
     quality = message["quality"]
+    across, down = message["source"]
     return Rendered(
         name=wanted.name,
         format=wanted.format,
@@ -70,4 +72,5 @@ def read_rendered(message: Mapping[str, Any], wanted: Wanted, body: bytes, conte
         encodes=int(message["encodes"]),
         content_type=content_type,
         seconds=float(message["seconds"]),
+        source=(int(across), int(down)),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from migrator.core.errors import Unrendered
 from migrator.core.variants import CONTENT_TYPES, Rendered, Wanted
@@ -65,7 +65,10 @@ def render(
 
 def described(error: Exception) -> str:
     """An error of a decoder or encoder in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+    if isinstance(error, UnidentifiedImageError):
+        return "it is damaged: no decoder can read its header"
+    words = str(error) if isinstance(error, OSError | ValueError | SyntaxError) else ""
+    return (words or f"{type(error).__name__}: {error}").splitlines()[0].removesuffix(": ")
 
 
 def _jobs(wanted: Sequence[Wanted], source: Source) -> list[_Job]:
@@ -149,6 +152,7 @@ def _variant(job: _Job, pictures: _Pictures) -> Rendered:
         encodes=found.encodes,
         content_type=CONTENT_TYPES[wanted.format],
         seconds=0.0,
+        source=pictures.whole,
     )
 
 

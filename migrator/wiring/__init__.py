@@ -14,10 +14,13 @@ from migrator.wiring.moving import PlanResult, migrate, plan, retry
 from migrator.wiring.proving import VerifyResult, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from migrator.core.ports import Observer
+    from migrator.engine.sampling import Sampled
     from migrator.ledger.view import LedgerView
     from migrator.records.preview import RowPreview
+    from migrator.wiring.rendering import Previewed
 
 __all__ = [
     "Check",
@@ -28,8 +31,10 @@ __all__ = [
     "load_config",
     "migrate",
     "plan",
+    "preview",
     "preview_rows",
     "retry",
+    "sample_variants",
     "setup",
     "smoke",
     "test_connection",
@@ -43,6 +48,13 @@ def load_config(path: Path, flags: Mapping[str, Any]) -> Config:
     return load(path, os.environ, flags)
 
 
+def preview(config: Config, files: "Sequence[Path]", folder: Path) -> "Iterator[Previewed]":
+    """Every variant of `files`, written to `folder` with a contact sheet. See `rendering`."""
+    from migrator.wiring.rendering import preview as previews  # only variants wait for asyncio and the pool
+
+    return previews(config, files, folder)
+
+
 def preview_rows(config: Config, names: "Sequence[str]", view: "LedgerView") -> "list[RowPreview]":
     """Five rows of each table source that are still to be updated, before and after. See `previewing`."""
     if not view.record_tallies():
@@ -52,3 +64,14 @@ def preview_rows(config: Config, names: "Sequence[str]", view: "LedgerView") -> 
     )  # SQLAlchemy takes its time: only tables wait for it
 
     return previews(config, names, view)
+
+
+def sample_variants(
+    config: Config, names: "Sequence[str]", view: "LedgerView", observer: "Observer"
+) -> "dict[str, Sampled]":
+    """What the variants of some images cost, by source. See `sampling`."""
+    if not any(config.variants_of(source) for source in config.sources):
+        return {}
+    from migrator.wiring.sampling import sample_variants as sample  # the renderer is loaded where there are variants
+
+    return sample(config, names, view, observer)

@@ -109,6 +109,11 @@ def make_renderer(config: Config) -> Renderer | None:
     """What makes variants, in processes that start when the first image comes; None where none are wanted."""
     if not any(config.variants_of(source) for source in config.sources):
         return None
+    return open_renderer()
+
+
+def open_renderer() -> Renderer:
+    """The same, whatever is wanted."""
     from migrator.images.pool import RenderPool
 
     return RenderPool()

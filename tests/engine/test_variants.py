@@ -50,7 +50,7 @@ class FakeRenderer:
         if failures:
             return failures.pop(0)
         body = f"{each.name} {each.format} of ".encode() + hashlib.sha256(data).digest()
-        return Rendered(each.name, each.format, body, 10, 8, 85, 2, f"image/{each.format}", 0.01)
+        return Rendered(each.name, each.format, body, 10, 8, 85, 2, f"image/{each.format}", 0.01, (100, 80))
 
     async def close(self) -> None: ...
 

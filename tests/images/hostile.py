@@ -32,7 +32,7 @@ def cut() -> dict[str, tuple[bytes, str]]:
     """Truncated files of every format."""
     noise = chart((640, 480)).effect_spread(60)
     jpeg = saved(noise, "JPEG", quality=90)
-    found = {f"cut-{part}.jpg": (jpeg[: int(len(jpeg) * part)], r"truncated|cannot identify") for part in CUTS}
+    found = {f"cut-{part}.jpg": (jpeg[: int(len(jpeg) * part)], r"truncated|it is damaged") for part in CUTS}
     whole = {
         "cut-progressive.jpg": saved(noise, "JPEG", quality=90, progressive=True),
         "cut.png": saved(noise, "PNG"),
@@ -42,7 +42,7 @@ def cut() -> dict[str, tuple[bytes, str]]:
         "cut.tif": saved(noise, "TIFF", compression="tiff_lzw"),
         "cut.bmp": saved(noise, "BMP"),
     }
-    said = r"truncated|cannot identify|could not create decoder|decod|broken|not enough|Truncated"
+    said = r"truncated|it is damaged|could not create decoder|decod|broken|not enough|Truncated"
     return found | {name: (data[: len(data) // 2], said) for name, data in whole.items()}
 
 
@@ -61,7 +61,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         ),
         "bomb.webp": (
             b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\xfe\x3f\0\xfe\x3f\0",
-            "pixels|cannot identify|decoder",
+            "pixels|it is damaged|decoder",
         ),
         "bomb-text.png": (
             _png(8, 8, png_chunk(b"zTXt", b"a\0\0" + text), png_chunk(b"IDAT", zeros)),
@@ -93,17 +93,17 @@ def liars() -> dict[str, tuple[bytes, str]]:
     frame = jpeg.index(b"\xff\xc0")
     gif = saved(chart().quantize(4), "GIF")
     return {
-        "no-lines.jpg": (jpeg[: frame + 5] + bytes(4) + jpeg[frame + 9 :], "cannot identify|truncated|broken|image"),
+        "no-lines.jpg": (jpeg[: frame + 5] + bytes(4) + jpeg[frame + 9 :], "it is damaged|truncated|broken|image"),
         "no-tables.jpg": (jpeg.replace(b"\xff\xdb", b"\xff\xe5"), "broken|truncated|decod"),
-        "no-width.png": (_png(0, 5, png_chunk(b"IDAT", zlib.compress(b""))), "cannot identify|pixels|image"),
-        "odd-bits.png": (_png(8, 8, png_chunk(b"IDAT", zlib.compress(bytes(72))), bits=7), "cannot identify|mode"),
-        "wrong-sum.png": (png[:40] + bytes((png[40] ^ 1,)) + png[41:], "broken|cannot identify"),
+        "no-width.png": (_png(0, 5, png_chunk(b"IDAT", zlib.compress(b""))), "it is damaged|pixels|image"),
+        "odd-bits.png": (_png(8, 8, png_chunk(b"IDAT", zlib.compress(bytes(72))), bits=7), "it is damaged|mode"),
+        "wrong-sum.png": (png[:40] + bytes((png[40] ^ 1,)) + png[41:], "broken|it is damaged"),
         "long-chunk.png": (
             PNG + struct.pack(">I", 0xFFFFFFFF) + b"IHDR" + bytes(64),
-            "cannot identify|[Tt]runcated|broken",
+            "it is damaged|[Tt]runcated|broken",
         ),
         "no-pixels.png": (_png(64, 64), "truncated|broken|image"),
-        "nothing.gif": (gif[:13] + b"\x3b", "cannot identify|image|decod"),
+        "nothing.gif": (gif[:13] + b"\x3b", "it is damaged|image|decod"),
         "far-strip.tif": (
             _tiff(
                 *((256, 3, 1, 64), (257, 3, 1, 64), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)),
@@ -111,9 +111,9 @@ def liars() -> dict[str, tuple[bytes, str]]:
             ),
             "truncated|decod|image",
         ),
-        "no-directory.tif": (b"II*\0" + struct.pack("<I", 1 << 31), "cannot identify|image"),
-        "brand-only.avif": (b"\0\0\0\x14ftypavif\0\0\0\0avif", "cannot identify|decod|Invalid"),
-        "riff-only.webp": (b"RIFF\x10\0\0\0WEBPVP8 \0\0\0\0", "cannot identify|decod"),
+        "no-directory.tif": (b"II*\0" + struct.pack("<I", 1 << 31), "it is damaged|image"),
+        "brand-only.avif": (b"\0\0\0\x14ftypavif\0\0\0\0avif", "it is damaged|decod|Invalid"),
+        "riff-only.webp": (b"RIFF\x10\0\0\0WEBPVP8 \0\0\0\0", "it is damaged|decod"),
     }
 
 

@@ -63,7 +63,7 @@ def main() -> None:
     elif how == "nonsense":
         misbehave_in(lambda: pool.sendall(frame({"done": 99}, 0)), "webp")
     elif how == "pretend":
-        lie = {"done": 0, "width": 1, "height": 1, "quality": 1, "encodes": 1, "seconds": 0}
+        lie = {"done": 0, "width": 1, "height": 1, "quality": 1, "encodes": 1, "seconds": 0, "source": [1, 1]}
         misbehave_in(lambda: pool.sendall(frame(lie, 9) + b"<!doctype"), "webp")
     else:
         misbehave_in(ways[how], "webp")
