@@ -66,11 +66,12 @@ def status(
 def _show_status(output: Output, config: "Config", config_file: Path, *, clear: bool) -> None:
     from migrator import wiring
     from migrator.reports.overview import overview
-    from migrator.reports.targets import targets_of
+    from migrator.reports.targets import targets_of, variants_of
     from migrator.reports.tree import overview_tree
 
     with wiring.view(config) as view:
-        seen, holder = overview(view, targets_of(config), brief=True), view.holder()
+        seen = overview(view, targets_of(config), variants_of(config), brief=True)
+        holder = view.holder()
         # Not from before this run began: what lies between two runs would make it look slow.
         age = time.time() - seen.runs[-1].started_at if seen.runs else 0
         pace = view.pace(max(10, min(60, int(age))))
@@ -101,9 +102,11 @@ def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", 
     if holder and pace.items:
         left = f", about {words.duration(seen.to_move / pace.items)} left" if seen.complete and seen.to_move else ""
         yield f"speed   {words.rate(pace.items)} objects/s, {words.size(pace.bytes)}/s{left}"
-    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count:
+    if seen.waiting_rows:
+        yield f"wait    {words.waiting_for_variants(seen.waiting_rows)}"
+    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.failed_variants or seen.problem_count:
         yield f"more    `{command('report', config_file)}` names what failed, with examples and what to do"
-    if not holder and (seen.to_move or seen.rows_to_update or not seen.complete):
+    if not holder and (seen.to_move or seen.rows_to_update or seen.planned_variants or not seen.complete):
         yield f"next    `{command('migrate', config_file)}` goes on"
     yield f"ledger  {seen.path}"
 
@@ -182,7 +185,7 @@ def _targets(path: Path, format_name: str | None, without: tuple[str, ...]) -> l
 def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO) -> None:
     from migrator.reports.overview import overview
     from migrator.reports.rows import write_failed_rows
-    from migrator.reports.targets import targets_of
+    from migrator.reports.targets import targets_of, variants_of
 
     name, targets = config.name, targets_of(config)
     if format_name == "rows":
@@ -193,13 +196,14 @@ def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO)
 
         write_failed(view.failures(), file)
         return
-    seen, release = overview(view, targets), version("migrator")
+    seen, release = overview(view, targets, variants_of(config)), version("migrator")
     if format_name == "json":
         from migrator.reports.report_json import write_json
         from migrator.reports.tree import overview_tree
 
         head = {"migration": name, "migrator": release, "written": words.moment(time.time())}
-        write_json({**head, **overview_tree(seen)}, view.failures(), view.failed_records(), targets, file)
+        tree = {**head, **overview_tree(seen)}
+        write_json(tree, view.failures(), view.failed_records(), targets, view.failed_variants(), file)
     else:
         from migrator.reports.markdown import markdown
 

@@ -258,6 +258,7 @@ def show_plan(
     from migrator import wiring
     from migrator.cli.observers.counts import Counts
     from migrator.reports.overview import overview
+    from migrator.reports.rendering import plan_variants
     from migrator.reports.requests import estimate
     from migrator.reports.targets import targets_of, variants_of
     from migrator.reports.tree import overview_tree
@@ -266,19 +267,28 @@ def show_plan(
     counts = Counts.resuming((), names or [source.name for source in config.sources])
     with observing(output, config, "plan", counts, log=not dry_run) as observer:
         result = wiring.plan(config, names, observer, dry_run=dry_run)
+        try:
+            with result.view() as view:
+                samples = {} if result.error else wiring.sample_variants(config, names, view, observer)
+        except BaseException:
+            if dry_run:
+                result.discard()
+            raise
     try:
         with result.view() as view:
             seen = overview(view, targets_of(config), variants_of(config))
-            requests = estimate(seen, view, config)
+            variants = plan_variants(seen, view, config, samples)
+            requests = estimate(seen, view, config, sum(plan.to_make for plan in variants))
             rows = wiring.preview_rows(config, names, view)
     finally:
         if dry_run:
             result.discard()
     if output.as_json:
-        examples = {"estimate": asdict(requests), "example_rows": [asdict(row) for row in rows]}
-        output.emit({"event": "summary", "dry_run": dry_run, **examples, **overview_tree(seen)})
+        estimates = {"estimate": asdict(requests), "planned_variants": [plan.tree() for plan in variants]}
+        examples = {"example_rows": [asdict(row) for row in rows]}
+        output.emit({"event": "summary", "dry_run": dry_run, **estimates, **examples, **overview_tree(seen)})
     else:
-        output.say(planned(seen, requests, rows, config_file, dry_run=dry_run))
+        output.say(planned(seen, requests, variants, rows, config_file, dry_run=dry_run))
     if result.error:
         raise result.error
     return 1 if seen.problem_count or seen.collision_count or any(row.problem for row in rows) else 0

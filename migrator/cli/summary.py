@@ -12,10 +12,14 @@ from migrator.core.model import RecordState, State, Summary
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState
+from migrator.reports.rendering import lines as lines_of_variants
 from migrator.reports.rows import what_happened
+from migrator.reports.variants import HEADS as HEADS_OF_VARIANTS
+from migrator.reports.variants import SIDES, table, what_failed
 
 if TYPE_CHECKING:
     from migrator.records.preview import RowPreview
+    from migrator.reports.rendering import VariantPlan
     from migrator.reports.requests import Requests
 
 SHOWN = 5
@@ -35,10 +39,10 @@ def aimed(advice: str, config_file: Path) -> str:
 
 
 def after_run(
-    summary: Summary, error: MigratorError | None, seen: Overview, config_file: Path, log: Path
+    summary: Summary, made: int, error: MigratorError | None, seen: Overview, config_file: Path, log: Path
 ) -> Iterator[str]:
-    """The end of `migrate` and `copy`."""
-    yield _moved(summary)
+    """The end of `migrate` and `copy`; `made` variants came of this run."""
+    yield _moved(summary, made)
     yield ""
     yield from totals(seen)
     yield from troubles(seen, config_file)
@@ -52,25 +56,30 @@ def after_run(
     yield f"log     {log}"
 
 
-def _moved(summary: Summary) -> str:
+def _moved(summary: Summary, made: int) -> str:
+    variants = words.count(made, "variant")
     if not summary.moved_items:
-        return f"Moved nothing in {words.duration(summary.seconds)}."
+        return f"{f'Made {variants}' if made else 'Moved nothing'} in {words.duration(summary.seconds)}."
     pace = ""
     if summary.seconds >= 1:
         items, sent = summary.moved_items / summary.seconds, summary.moved_bytes / summary.seconds
         pace = f" ({words.rate(items)} objects/s, {words.size(sent)}/s)"
     moved = f"{words.count(summary.moved_items, 'object')}, {words.size(summary.moved_bytes)}"
-    return f"Moved {moved} in {words.duration(summary.seconds)}{pace}."
+    return f"Moved {moved}{f' and made {variants}' if made else ''} in {words.duration(summary.seconds)}{pace}."
 
 
 def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
-    if stopped or seen.to_move or seen.rows_to_update or not seen.complete:
+    if stopped or seen.to_move or seen.rows_to_update or seen.planned_variants or not seen.complete:
+        variants = f", {words.count(seen.planned_variants, 'variant')} to make" if seen.planned_variants else ""
         rows = f" and {words.count(seen.rows_to_update, 'row')} to update" if seen.rows_to_update else ""
         left = words.count(seen.to_move, "object")
         more = "" if seen.complete else ", and the scan goes on"
-        yield f"next    the same command again goes on where this stopped ({left} to move{rows}{more})"
+        yield f"next    the same command again goes on where this stopped ({left} to move{variants}{rows}{more})"
     elif seen.records(RecordState.FAILED):
         yield f"next    `{command('report', config_file)} -o report/` lists what failed, rows as well"
+    elif seen.failed_variants and not seen.items(State.FAILED):
+        retried = f"`{command('retry', config_file)} --fault {next(iter(seen.failed_variants))}`"
+        yield f"next    {retried}, then `{command('migrate', config_file)}`, tries the variants again that failed"
     elif seen.items(State.FAILED) or seen.problem_count:
         yield f"next    `{command('report', config_file)} --format csv -o failed.csv` lists what failed"
     else:
@@ -95,11 +104,33 @@ def totals(seen: Overview) -> Iterator[str]:
         for state in RecordState
         if seen.records(state)
     ]
+    rows += _variant_totals(seen)
     if seen.problem_count:
         rows.append(("problems", words.count(seen.problem_count), "", "in the sources"))
     yield from aligned(rows, "lrrl")
+    counted = [state for state in seen.variants if state.stored or state.failures or state.planned]
+    if len(counted) > 1:
+        yield ""
+        yield from aligned(*_without_empty([HEADS_OF_VARIANTS, *table(counted)], SIDES))
     if not rows:
         yield "  nothing in the ledger yet"
+
+
+def _variant_totals(seen: Overview) -> list[tuple[str, str, str, str]]:
+    stored, size = sum(state.stored for state in seen.variants), sum(state.bytes for state in seen.variants)
+    failed = seen.failed_variants
+    counted = (
+        ("variants stored", stored, words.size(size), ""),
+        ("variants planned", seen.planned_variants, "", ""),
+        ("variants failed", sum(failed.values()), "", words.reasons(failed)),
+    )
+    return [(name, words.count(number), known, why) for name, number, known, why in counted if number]
+
+
+def _without_empty(rows: Sequence[tuple[str, ...]], sides: str) -> tuple[list[tuple[str, ...]], str]:
+    """The table without the columns that say nothing below their heads."""
+    kept = [column for column in range(len(sides)) if any(row[column] not in ("", "0") for row in rows[1:])]
+    return [tuple(row[column] for column in kept) for row in rows], "".join(sides[column] for column in kept)
 
 
 def _size(seen: Overview, state: State) -> str:
@@ -117,9 +148,25 @@ def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
             message = mask_text(example.message)
             yield f"    such as     {message if example.location in message else f'{example.location}: {message}'}"
         yield f"    what to do  {aimed(words.ADVICE[fault], config_file)}"
+    yield from failed_variants(seen, config_file)
     yield from failed_rows(seen, config_file)
+    if seen.waiting_rows:
+        yield ""
+        yield words.waiting_for_variants(seen.waiting_rows)
     yield from problems(seen)
     yield from collisions(seen)
+
+
+def failed_variants(seen: Overview, config_file: Path) -> Iterator[str]:
+    """Variants that were not made, by fault, with an example each."""
+    if seen.failed_variants:
+        yield ""
+        yield "Variants not made"
+    for fault, number in seen.failed_variants.items():
+        yield f"  {fault} {words.count(number)}: {words.VARIANT_MEANING.get(fault, words.MEANING[fault])}"
+        if example := seen.variant_examples.get(fault):
+            yield f"    such as     {what_failed(example)}"
+        yield f"    what to do  {aimed(words.VARIANT_ADVICE.get(fault, words.ADVICE[fault]), config_file)}"
 
 
 def failed_rows(seen: Overview, config_file: Path) -> Iterator[str]:
@@ -167,7 +214,13 @@ def _rest(number: int) -> Iterator[str]:
 
 
 def planned(
-    seen: Overview, requests: "Requests", rows: Sequence["RowPreview"], config_file: Path, *, dry_run: bool
+    seen: Overview,
+    requests: "Requests",
+    variants: Sequence["VariantPlan"],
+    rows: Sequence["RowPreview"],
+    config_file: Path,
+    *,
+    dry_run: bool,
 ) -> Iterator[str]:
     """The end of `plan` and of `migrate --dry-run`."""
     lines = [_plan_row(source) for source in seen.sources]
@@ -180,6 +233,8 @@ def planned(
     if seen.rows:
         left = seen.records(RecordState.PLANNED) + seen.rows_to_update
         yield f"rows      {words.count(left, 'row')} to update when their objects stand"
+    for number, line in enumerate(lines_of_variants(variants, f"{command('migrate', config_file)} --only-variants")):
+        yield f"{'' if number else 'variants':<8}  {line}"
     for number, line in enumerate(requests.lines()):
         yield f"{'' if number else 'requests':<8}  {line}"
     yield from _examples(rows, seen)
@@ -192,6 +247,8 @@ def planned(
         yield f"next      the scan was stopped; `{command('plan', config_file)}` goes on with it"
     elif seen.to_move:
         yield f"next      `{command('migrate', config_file)}` moves {words.count(seen.to_move, 'object')}"
+    elif any(plan.to_make for plan in variants):
+        yield f"next      `{command('migrate', config_file)}` makes variants"
     else:
         yield "next      nothing is left to move"
     if not dry_run:

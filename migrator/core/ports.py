@@ -463,6 +463,10 @@ class Observer(Protocol):
         """A batch of records is in the ledger."""
         ...
 
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        """A batch of variants of images that stood before is in the ledger."""
+        ...
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         """Anything else worth a line; `details` are plain values for the log."""
         ...

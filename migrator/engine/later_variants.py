@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from migrator.core.errors import Changed, Invalid, ObjectError
-from migrator.core.model import Fault, Lacking, Side, VariantOutcome
-from migrator.core.ports import EventKind, Ledger, Observer
+from migrator.core.model import Fault, Lacking, Side, VariantOutcome, VariantTally
+from migrator.core.ports import Ledger, Observer
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.lanes import through_lanes
 from migrator.engine.means import Means
@@ -39,6 +39,10 @@ class LaterVariants:
         self._wanted = {name: named for name, named in wanted.items() if named}
         self._observer = observer
 
+    def wants(self, tally: VariantTally) -> bool:
+        """Whether these variants are still configured."""
+        return (tally.name, tally.format) in self._wanted.get(tally.source, ())
+
     async def run(self, lanes: int, stop: Stop, *, planned_only: bool) -> None:
         """Until none is lacking or the run stops. `planned_only`: not those that were never asked for before."""
         if self._wanted:
@@ -52,8 +56,7 @@ class LaterVariants:
 
     async def _keep(self, done: list[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
         await self._ledger.settle_variants(done)
-        made = sum(len(outcomes) for _, outcomes in done)
-        self._observer.event(EventKind.NOTE, f"{made} variants of {len(done)} stored images", variants=made)
+        self._observer.rendered(done)
 
     async def _make(self, job: Lacking) -> tuple[Lacking, Sequence[VariantOutcome]]:
         await self._gate.enter()

@@ -315,7 +315,8 @@ class Run:
     def _status(self, summary: Summary, error: MigratorError | None) -> int:
         if error is None:
             rows = any(tally.records for tally in summary.records if tally.state is RecordState.FAILED)
-            variants = any(tally.variants for tally in summary.variants if tally.state == State.FAILED)
+            failed = [tally for tally in summary.variants if tally.state == State.FAILED and tally.variants]
+            variants = self._later is not None and any(map(self._later.wants, failed))
             return 1 if summary.items(State.FAILED) or summary.problems or rows or variants else 0
         return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
 

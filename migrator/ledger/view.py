@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -21,15 +21,18 @@ from migrator.core.model import (
     RecordTally,
     RecordTask,
     Tally,
+    Task,
     VariantTally,
     VerificationSummary,
 )
-from migrator.ledger import journal, record_view, records, variants, verifications
+from migrator.ledger import journal, record_view, records, variant_view, variants, verifications
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
 from migrator.ledger.outcomes import PACE_SECONDS
 from migrator.ledger.record_view import FailedRecord
 from migrator.ledger.schema import pending
+from migrator.ledger.seal import Seal
+from migrator.ledger.variant_view import FailedVariant
 
 _PAGE = 1000
 """Rows read at a time: no read stays open for long, so the writer can always make its file small again."""
@@ -204,7 +207,7 @@ class LedgerView:
         return list(islice(rows, limit))
 
     def large(self, source: str, above: int, part_size: int) -> tuple[int, int]:
-        """(items, parts) of what `source` has still to move with more than `above` bytes. Looks at each of its items."""
+        """(items, parts) of what `source` has still to move with more than `above` bytes. Looks at each item."""
         ((items, parts),) = self._all(
             "SELECT count(*), coalesce(sum((size + ? - 1) / ?), 0) FROM items"
             " WHERE (state = 'planned' OR state = 'intended') AND size > ?"
@@ -310,6 +313,27 @@ class LedgerView:
         """Counts of variants by source, name, format, state and reason; no row is counted."""
         with translated(self.path):
             return variants.tallies(self._connection)
+
+    def failed_variants(self, limit: int | None = None, fault: Fault | None = None) -> Iterator[FailedVariant]:
+        """Every variant that could not be made (for this fault), by fault."""
+        return islice(variant_view.failed(self._pages, (fault,) if fault else sorted(Fault)), limit)
+
+    def variant_qualities(self) -> dict[tuple[str, str], float]:
+        """Mean quality of stored variants by (name, format); of some thousands of them where there are more."""
+        return variant_view.qualities(self._all)
+
+    def waiting_rows(self) -> int:
+        """Rows whose object stands, and a variant that they refer to does not. Looks at items that are not settled."""
+        return variant_view.waiting_rows(self._all)
+
+    def lacking_variants(self, source: str, wanted: Sequence[tuple[str, str]], *, in_place: bool) -> tuple[int, int]:
+        """(images, variants) that stand without: found in place, or arrived. Looks at each item of `source`."""
+        return variant_view.lacking(self._all, source, wanted, in_place=in_place)
+
+    def sample(self, source: str, count: int) -> list[Task]:
+        """Planned items of `source`, spread over all of them. Raises LedgerError where a signed URL cannot be read."""
+        seal = Seal(self.path.with_suffix(".key"), used=True)
+        return variant_view.sample(self._all, source, count, self.id, seal)
 
     def settled(self) -> Iterator[SettledItem]:
         """Every stored or skipped item, in the order of the scan."""

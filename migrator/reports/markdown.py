@@ -7,6 +7,7 @@ from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview
 from migrator.reports.rows import what_happened
+from migrator.reports.variants import HEADS, SIDES, removed_line, table, what_failed
 
 
 def markdown(seen: Overview, name: str, version: str, now: float) -> str:
@@ -15,8 +16,10 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
         _head(seen, name, version, now),
         _totals(seen),
         _sources(seen),
+        _variants(seen),
         _rows(seen),
         _failures(seen),
+        _failed_variants(seen),
         _failed_rows(seen),
         _problems(seen),
         _capabilities(seen.capabilities),
@@ -42,10 +45,15 @@ def _verdict(seen: Overview) -> str:
     if seen.rows_to_update:
         verb = "is" if seen.rows_to_update == 1 else "are"
         return f"**Not finished:** {words.count(seen.rows_to_update, 'row')} {verb} still to be updated."
-    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count:
+    if seen.planned_variants:
+        verb = "is" if seen.planned_variants == 1 else "are"
+        return f"**Not finished:** {words.count(seen.planned_variants, 'variant')} {verb} still to be made."
+    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count or seen.failed_variants:
         failed, problems = words.count(seen.items(State.FAILED), "object"), words.count(seen.problem_count, "problem")
         rows = f"{words.count(seen.records(RecordState.FAILED), 'row')} not updated, " if seen.rows else ""
-        return f"**Finished with gaps:** {failed} failed, {rows}{problems} in the sources."
+        unmade = sum(seen.failed_variants.values())
+        variants = f"{words.count(unmade, 'variant')} not made, " if unmade else ""
+        return f"**Finished with gaps:** {failed} failed, {variants}{rows}{problems} in the sources."
     rows = ", and every row that refers to one says so" if seen.rows else ""
     return f"**Complete:** every object that the sources list stands in the destination{rows}."
 
@@ -88,6 +96,35 @@ def _sources(seen: Overview) -> Iterator[str]:
     yield from _table(heads, rows, "llrrrrrr")
 
 
+def _variants(seen: Overview) -> Iterator[str]:
+    if not seen.variants:
+        return
+    yield "## Variants"
+    yield ""
+    yield from _table(HEADS, table([state for state in seen.variants if state.configured]), SIDES)
+    removed = [state for state in seen.variants if not state.configured]
+    if removed:
+        yield "No longer configured; their objects stay where they are:"
+        yield ""
+        yield from (f"- {removed_line(state)}" for state in removed)
+        yield ""
+
+
+def _failed_variants(seen: Overview) -> Iterator[str]:
+    if not seen.failed_variants:
+        return
+    yield "## Variants that were not made"
+    yield ""
+    for fault, number in seen.failed_variants.items():
+        advice = words.VARIANT_ADVICE.get(fault, words.ADVICE[fault])
+        meaning = words.VARIANT_MEANING.get(fault, words.MEANING[fault])
+        yield f"{fault} {words.count(number)}: {meaning}. What to do: {advice}."
+        yield ""
+        if example := seen.variant_examples.get(fault):
+            yield f"Example: {_plain(what_failed(example))}"
+            yield ""
+
+
 def _rows(seen: Overview) -> Iterator[str]:
     if not seen.rows:
         return
@@ -106,6 +143,9 @@ def _rows(seen: Overview) -> Iterator[str]:
     ]
     heads = ("source", "table", "updated", "failed", "to update", "waiting for their objects")
     yield from _table(heads, rows, "llrrrr")
+    if seen.waiting_rows:
+        yield f"{words.waiting_for_variants(seen.waiting_rows)}."
+        yield ""
 
 
 def _failed_rows(seen: Overview) -> Iterator[str]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migrator.core.model import Capabilities, Fault, Problem, RecordState, RecordTally, State, Tally
+from migrator.core.model import Capabilities, Fault, Problem, RecordState, RecordTally, State, Tally, VariantTally
 from migrator.reports.rows import FailedRecord, Targets
+from migrator.reports.variants import Configured, FailedVariant, Named, VariantState, states_of
 
 Key = TypeVar("Key", bound=str)
 
@@ -86,6 +87,10 @@ class View(Protocol):
     def example(self, fault: Fault) -> FailedItem | None: ...
     def record_tallies(self) -> Sequence[RecordTally]: ...
     def failed_records(self, limit: int | None = None) -> Iterator[FailedRecord]: ...
+    def variant_tallies(self) -> Sequence[VariantTally]: ...
+    def variant_qualities(self) -> Mapping[Named, float]: ...
+    def failed_variants(self, limit: int | None = None, fault: Fault | None = None) -> Iterator[FailedVariant]: ...
+    def waiting_rows(self) -> int: ...
     def runs(self) -> Sequence[PastRun]: ...
     def scans(self) -> Sequence[Scan]: ...
     def capabilities(self) -> Capabilities | None: ...
@@ -105,6 +110,8 @@ class SourceState:
     complete: bool
     records: Mapping[RecordState, int] = field(default_factory=dict)
     failed_records: Mapping[str, int] = field(default_factory=dict)
+    planned_variants: int = 0
+    """Variants that were asked for again."""
 
     @property
     def to_move(self) -> int:
@@ -133,6 +140,11 @@ class Overview:
     failed_rows: tuple[FailedRecord, ...] = ()
     """The first of them."""
     targets: Targets = field(default_factory=dict)
+    variants: tuple[VariantState, ...] = ()
+    variant_examples: Mapping[str, FailedVariant] = field(default_factory=dict)
+    """The first variant of each fault."""
+    waiting_rows: int = 0
+    """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
 
     def items(self, state: State) -> int:
         """Items in one state."""
@@ -160,6 +172,16 @@ class Overview:
     def failed_records(self) -> dict[str, int]:
         """Rows that were not updated, by fault."""
         return _sum(source.failed_records for source in self.sources)
+
+    @property
+    def failed_variants(self) -> dict[str, int]:
+        """Variants that were not made, by fault; of those that are configured."""
+        return _sum(state.failed or {} for state in self.variants if state.configured)
+
+    @property
+    def planned_variants(self) -> int:
+        """Variants that were asked for again; of those that are configured."""
+        return sum(state.planned for state in self.variants if state.configured)
 
     @property
     def total(self) -> int:
@@ -190,6 +212,7 @@ class Overview:
             complete=self.complete,
             records=_sum(source.records for source in self.sources),
             failed_records=self.failed_records,
+            planned_variants=self.planned_variants,
         )
 
     @property
@@ -208,9 +231,14 @@ class Overview:
         return _sum(run.requests for run in self.runs)
 
 
-def overview(view: View, targets: Targets, *, brief: bool = False) -> Overview:
+def overview(view: View, targets: Targets, configured: Configured, *, brief: bool = False) -> Overview:
     """Gathers everything but the long lists. `brief`: only what needs no look at items."""
-    sources = _sources(view)
+    tallies = view.variant_tallies()
+    wanted = [each for each in tallies if (each.name, each.format) in configured.get(each.source, ())]
+    sources = _sources(view, wanted)
+    variants = states_of(tallies, configured, view.variant_qualities() if tallies and not brief else {})
+    unmade = sorted({Fault(fault) for state in variants if state.configured for fault in state.failed or {}})
+    first = () if brief else ((fault, next(view.failed_variants(1, fault), None)) for fault in unmade)
     faults = sorted({Fault(fault) for source in sources for fault in source.failed})
     found = () if brief else ((fault, view.example(fault)) for fault in faults)
     return Overview(
@@ -225,10 +253,13 @@ def overview(view: View, targets: Targets, *, brief: bool = False) -> Overview:
         capabilities=view.capabilities(),
         failed_rows=() if brief else tuple(view.failed_records(FIRST)),
         targets=targets,
+        variants=variants,
+        variant_examples={fault: example for fault, example in first if example},
+        waiting_rows=0 if any(source.to_move for source in sources) else view.waiting_rows(),
     )
 
 
-def _sources(view: View) -> tuple[SourceState, ...]:
+def _sources(view: View, variants: Sequence[VariantTally]) -> tuple[SourceState, ...]:
     tallies, records = view.tallies(), view.record_tallies()
     scans = {scan.source: scan for scan in view.scans()}
     names = dict.fromkeys([*scans, *(tally.source for tally in tallies)])
@@ -238,12 +269,15 @@ def _sources(view: View) -> tuple[SourceState, ...]:
             scans.get(name),
             [tally for tally in tallies if tally.source == name],
             [tally for tally in records if tally.source == name],
+            sum(tally.variants for tally in variants if tally.source == name and tally.state == State.PLANNED),
         )
         for name in names
     )
 
 
-def _source(name: str, scan: Scan | None, tallies: Sequence[Tally], records: Sequence[RecordTally]) -> SourceState:
+def _source(
+    name: str, scan: Scan | None, tallies: Sequence[Tally], records: Sequence[RecordTally], planned_variants: int
+) -> SourceState:
     return SourceState(
         name=name,
         items=_sum({tally.state: tally.items} for tally in tallies),
@@ -255,6 +289,7 @@ def _source(name: str, scan: Scan | None, tallies: Sequence[Tally], records: Seq
         complete=scan.complete if scan else False,
         records=_sum({tally.state: tally.records} for tally in records),
         failed_records=_sum({tally.reason: tally.records} for tally in records if tally.state is RecordState.FAILED),
+        planned_variants=planned_variants,
     )
 
 

@@ -1,4 +1,4 @@
-"""report.json: the overview, every failed item and every row that was not updated, streamed."""
+"""report.json: the overview, every failed item, variant and row that was not updated, streamed."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from typing import TextIO
 from migrator.core.secrets import mask_text
 from migrator.reports.overview import FailedItem
 from migrator.reports.rows import FailedRecord, Targets, failed_row
+from migrator.reports.variants import FailedVariant, failed_tree
 
 
 def write_json(
@@ -14,15 +15,18 @@ def write_json(
     failures: Iterable[FailedItem],
     failed_rows: Iterable[FailedRecord],
     targets: Targets,
+    unmade: Iterable[FailedVariant],
     file: TextIO,
 ) -> None:
-    """Writes one object: `tree`, the failed items in `failures` and the rows in `failed_rows`, as they come."""
+    """Writes one object: `tree`, then what failed as it comes: `failures`, `failed_rows`, `unmade_variants`."""
     file.write("{\n")
     for name, value in tree.items():
         file.write(f"  {json.dumps(name)}: {json.dumps(value, default=str)},\n")
     _write_list("failures", (_failed_item(item) for item in failures), file)
     file.write(",\n")
     _write_list("failed_rows", (failed_row(record, targets) for record in failed_rows), file)
+    file.write(",\n")
+    _write_list("unmade_variants", (failed_tree(variant) for variant in unmade), file)
     file.write("\n}\n")
 
 

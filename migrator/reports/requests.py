@@ -29,14 +29,17 @@ class Requests:
     """Requests by kind. Retries, and objects that turn out large only when they are read, come on top."""
 
     puts: int
-    """One for each small object."""
+    """One for each small object that is stored itself."""
+    variants: int
+    """One PUT for each variant that is made."""
     copies: int
     """One for each object that the destination's server copies by itself: no byte of it passes through here."""
     large: int
     """Objects that go in parts, with two requests more each: to begin and to complete."""
     parts: int
     heads: int
-    """Of items that an earlier run may have stored, and of copies that are compared with what they are copies of."""
+    """Of items that an earlier run may have stored, of copies that are compared with what they are copies of, and of
+    variants where the server ignores preconditions."""
     reads: int
     """Of small objects that are read back, because the server checks no digest."""
     lists: int
@@ -47,11 +50,13 @@ class Requests:
     @property
     def total(self) -> int:
         """What can be counted beforehand."""
-        return self.puts + self.copies + self.parts + 2 * self.large + self.heads + self.reads
+        return self.puts + self.variants + self.copies + self.parts + 2 * self.large + self.heads + self.reads
 
     def lines(self) -> Iterator[str]:
         """For people."""
         pieces = [f"{words.count(self.puts)} PUT"] if self.puts or not self.copies else []
+        if self.variants:
+            pieces.append(f"{words.count(self.variants)} PUT of variants")
         if self.copies:
             pieces.append(f"{words.count(self.copies)} COPY (the server copies by itself)")
         if self.large:
@@ -68,8 +73,8 @@ class Requests:
             yield "and one listing of the destination (1 request for each 1,000 keys), because it would overwrite"
 
 
-def estimate(seen: Overview, view: View, config: Config) -> Requests:
-    """For what is still to be moved, as `--copy-mode auto` moves it."""
+def estimate(seen: Overview, view: View, config: Config, variants: int = 0) -> Requests:
+    """For what is still to be moved, as `--copy-mode auto` moves it, and for making this many `variants`."""
     found = seen.capabilities
     known = {source.name: source for source in config.sources}
     puts = copies = large = parts = lists = compared = 0
@@ -80,6 +85,8 @@ def estimate(seen: Overview, view: View, config: Config) -> Requests:
         part_size = min(above, COPIED_PART) if copied else config.transfer.part_size
         larger, its_parts = view.large(state.name, above, part_size)
         small = state.to_move - larger
+        if source and not source.keep_original:
+            small = larger = its_parts = 0
         large, parts = large + larger, parts + its_parts
         if copied and source:
             copies += small
@@ -90,11 +97,12 @@ def estimate(seen: Overview, view: View, config: Config) -> Requests:
             lists += -(-(sum(state.items.values()) + state.left_out + state.problems) // LISTED) or 1
     return Requests(
         puts=puts,
+        variants=variants,
         copies=copies,
         large=large,
         parts=parts,
-        heads=seen.items(State.INTENDED) + compared,
-        reads=puts if found and found.digest is Digest.READ_BACK else 0,
+        heads=seen.items(State.INTENDED) + compared + (variants if found and not found.conditional_put else 0),
+        reads=puts + variants if found and found.digest is Digest.READ_BACK else 0,
         lists=lists,
         lists_destination=bool(found and not (found.conditional_put and (found.copy_absent or not copies))),
     )

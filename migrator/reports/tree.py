@@ -6,6 +6,7 @@ from migrator.core.model import RecordState, State, Summary
 from migrator.reports import words
 from migrator.reports.overview import Overview, PastRun, SourceState
 from migrator.reports.rows import failed_row
+from migrator.reports.variants import failed_tree, state_tree
 
 Tree = dict[str, object]
 
@@ -32,6 +33,10 @@ def overview_tree(seen: Overview) -> Tree:
         "records": {state.value: seen.records(state) for state in RecordState},
         "failed_records": seen.failed_records,
         "first_failed_records": [failed_row(record, seen.targets) for record in seen.failed_rows],
+        "rows_waiting_for_variants": seen.waiting_rows,
+        "variants": [state_tree(state) for state in seen.variants],
+        "failed_variants": seen.failed_variants,
+        "variant_examples": {fault: failed_tree(each) for fault, each in seen.variant_examples.items()},
         "sources": [source_tree(source) for source in seen.sources],
         "requests": seen.requests,
         "capabilities": asdict(seen.capabilities) if seen.capabilities else None,

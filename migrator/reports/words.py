@@ -13,7 +13,7 @@ MEANING: dict[str, str] = {
     Fault.CONFLICT: "other bytes stand under its key, or another location wants the same key",
     Fault.THROTTLED: "the server kept asking to slow down",
     Fault.TRANSIENT: "the network or the server kept failing",
-    Fault.RENDER: "the variant could not be made; its original is another matter",
+    Fault.RENDER: "the image could not be rendered: broken, too large, or its decoder crashed or hung",
     Fault.FATAL: "nothing could be moved any more",
     Skip.IDENTICAL: "the same bytes already stood there",
     Skip.EXISTS: "other bytes stood there and were left",
@@ -30,7 +30,7 @@ ADVICE: dict[str, str] = {
     Fault.CONFLICT: "make the keys differ, or set destination.on_conflict, then `migrator retry --fault conflict`",
     Fault.THROTTLED: "lower transfer.concurrency, then `migrator retry --fault throttled`",
     Fault.TRANSIENT: "try them again: `migrator retry --fault transient`",
-    Fault.RENDER: "look at the originals with `migrator preview`; mend them, then `migrator retry --fault render`",
+    Fault.RENDER: "`migrator preview FILE` shows why; `migrator retry --fault render`, then `migrator migrate`",
     Fault.FATAL: "mend the destination, then run `migrator migrate` again",
 }
 """What the operator does about failed items of each fault."""
@@ -46,6 +46,22 @@ ROW_ADVICE: dict[str, str] = {
     Fault.INVALID: "mend the templates of `update.set` or the columns, then `migrator retry --fault invalid`",
 }
 """What the operator does about rows that were not updated."""
+
+VARIANT_MEANING: dict[str, str] = {
+    Fault.INVALID: "its key cannot be used, or its image could not be held in memory",
+    Fault.CONFLICT: "other bytes stand under its key",
+    Fault.CHANGED: "the stored image has other bytes now than the ledger says",
+    Fault.GONE: "its image could not be read any more",
+}
+"""What a fault means of a variant that was not made."""
+
+VARIANT_ADVICE: dict[str, str] = {
+    Fault.INVALID: "mend the `key` of the variant or raise transfer.memory, then `migrator retry --fault invalid`",
+    Fault.CONFLICT: "make the keys differ, then `migrator retry --fault conflict`",
+    Fault.CHANGED: "see what stands there with `migrator verify`",
+    Fault.GONE: "see what is missing with `migrator verify`",
+}
+"""What the operator does about variants that were not made."""
 
 DIGESTS: dict[str, str] = {
     Digest.SHA256: "SHA-256 sent with the object, checked and kept by the server",
@@ -63,6 +79,12 @@ def count(number: int, one: str = "", many: str = "") -> str:
     if not one:
         return f"{number:,}"
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def waiting_for_variants(rows: int) -> str:
+    """What is said of rows whose objects stand without the variants that the rows refer to."""
+    verb = "waits" if rows == 1 else "wait"
+    return f"{count(rows, 'row')} {verb} for variants that failed: when these are made, the rows follow"
 
 
 def size(number: float) -> str:

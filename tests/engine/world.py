@@ -12,12 +12,14 @@ from migrator.core.model import (
     Capabilities,
     Description,
     Digest,
+    Lacking,
     OpenUpload,
     Page,
     RecordOutcome,
     RecordTask,
     Settlement,
     Task,
+    VariantOutcome,
 )
 from migrator.core.ports import Body, EventKind
 
@@ -166,6 +168,8 @@ class Recorder:
 
     def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         self.records.extend(outcomes)
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None: ...
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         self.events.append((kind, message))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from migrator.core.model import (
     Failed,
+    Made,
     Page,
     RecordOutcome,
     RecordTask,
@@ -16,6 +17,7 @@ from migrator.core.model import (
     Stored,
     Tally,
     Task,
+    VariantOutcome,
 )
 
 WINDOW = 15.0
@@ -45,6 +47,9 @@ class Counts:
     recorded: int = 0
     """Rows that hold their new values."""
     failed_records: dict[str, int] = field(default_factory=dict)
+    variants: int = 0
+    """Images that were made of others."""
+    failed_variants: dict[str, int] = field(default_factory=dict)
     problems: int = 0
     left_out: int = 0
     retries: int = 0
@@ -122,6 +127,8 @@ class Counts:
                 self.skipped[outcome.reason] = self.skipped.get(outcome.reason, 0) + 1
             elif isinstance(outcome, Failed):
                 self.failed[outcome.fault] = self.failed.get(outcome.fault, 0) + 1
+            if not isinstance(outcome, Failed) and outcome.variants:
+                self.render(outcome.variants)
         self.samples.append((self.now(), len(settlements), moved_bytes, known_bytes))
 
     def record(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
@@ -131,6 +138,14 @@ class Counts:
                 self.failed_records[outcome.fault] = self.failed_records.get(outcome.fault, 0) + 1
             else:
                 self.recorded += 1
+
+    def render(self, outcomes: Sequence[VariantOutcome]) -> None:
+        """Variants of one image."""
+        for outcome in outcomes:
+            if isinstance(outcome, Made):
+                self.variants += 1
+            else:
+                self.failed_variants[outcome.fault] = self.failed_variants.get(outcome.fault, 0) + 1
 
     @property
     def done(self) -> int:

@@ -9,9 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrator.cli.observers.lines import shown
+from migrator.cli.observers.lines import about_failed, shown
 from migrator.cli.observers.several import Silent
-from migrator.core.model import Failed, Page, RecordOutcome, RecordTask, Settlement, Skipped
+from migrator.core.model import (
+    Failed,
+    Lacking,
+    Made,
+    Page,
+    RecordOutcome,
+    RecordTask,
+    Settlement,
+    Skipped,
+    Task,
+    VariantOutcome,
+)
 from migrator.core.ports import EventKind
 
 LEVELS = {
@@ -70,6 +81,14 @@ class LogObserver(Silent):
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         lines = [self._settlement(each) for each in settlements if self._every_item or isinstance(each.outcome, Failed)]
+        for each in settlements:
+            if not isinstance(each.outcome, Failed) and each.outcome.variants:
+                lines += self._variants(each.task, each.outcome.variants)
+        if lines:
+            self._write(lines)
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        lines = [line for job, outcomes in done for line in self._variants(job.task, outcomes)]
         if lines:
             self._write(lines)
 
@@ -98,6 +117,16 @@ class LogObserver(Silent):
         if isinstance(outcome, Skipped):
             return self._line("info", "skipped", details | {"reason": outcome.reason})
         return self._line("info", "stored", details | {"size": outcome.size})
+
+    def _variants(self, task: Task, outcomes: Sequence[VariantOutcome]) -> list[str]:
+        lines = []
+        for outcome in outcomes:
+            if not isinstance(outcome, Made):
+                lines.append(self._line("error", "variant_failed", about_failed(task, outcome)))
+            elif self._every_item:
+                details = {"source": task.source, "key": outcome.key, "size": outcome.size, "quality": outcome.quality}
+                lines.append(self._line("info", "variant", details | {"cpu_ms": round(outcome.seconds * 1000, 1)}))
+        return lines
 
     def _record(self, task: RecordTask, outcome: RecordOutcome) -> str:
         details: dict[str, object] = {

@@ -7,7 +7,18 @@ from typing import TextIO
 
 from migrator.cli.observers.counts import Counts
 from migrator.cli.observers.several import Silent
-from migrator.core.model import Failed, Page, RecordOutcome, RecordTask, Settlement
+from migrator.core.model import (
+    Failed,
+    Lacking,
+    Made,
+    Page,
+    RecordOutcome,
+    RecordTask,
+    Settlement,
+    Task,
+    Unmade,
+    VariantOutcome,
+)
 from migrator.core.ports import EventKind
 from migrator.core.secrets import mask_text
 from migrator.reports import words
@@ -20,13 +31,16 @@ EVENTS = {
     "problem": "something that could not become an item: `source`, `place`, `position`, `fault`, `message`",
     "scanned": "`source` has been seen to its end",
     "started": "transfers begin: `concurrency`",
-    "progress": "at most one a second: `stored`, `bytes`, `skipped`, `failed`, `recorded`, `failed_records`, `total`, "
-    "`retries`, `concurrency`, `items_per_second`, `bytes_per_second`, `eta` (seconds, null while unknown)",
+    "progress": "at most one a second: `stored`, `bytes`, `skipped`, `failed`, `recorded`, `failed_records`, "
+    "`variants`, `failed_variants`, `total`, `retries`, `concurrency`, `items_per_second`, `bytes_per_second`, `eta` "
+    "(seconds, null while unknown)",
     "failed": "an item failed: `source`, `key`, `location` (secrets masked), `fault`, `message`, `attempts`",
+    "variant_failed": "a variant was not made: `source`, `variant`, `format`, `key`, `original`, `fault`, `message`",
     "record_failed": "a row was not updated: `source`, `primary_key` (a JSON array), `key`, `fault`, `message`",
     "note": "anything else: `kind` (retry, slower, faster, paused, resumed, stopping, note), `message` and its details",
     "summary": "the last line: what `migrator status --json` prints; of a run also `run`, `seconds`, `moved_items`, "
-    "`moved_bytes`, `run_requests`, `exit_status` and `stopped` (why, in words); of a plan `dry_run` and `estimate`",
+    "`moved_bytes`, `run_requests`, `made_variants`, `exit_status` and `stopped` (why, in words); of a plan `dry_run`, "
+    "`estimate`, `planned_variants` and `example_rows`",
 }
 """The events of `--json`, one object a line, told apart by `event`."""
 
@@ -93,9 +107,21 @@ class Telling(Silent):
 
     def settled(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
-            if isinstance(settlement.outcome, Failed):
-                outcome = settlement.outcome
+            outcome = settlement.outcome
+            if isinstance(outcome, Failed):
                 self._write(mask_text(f"failed ({outcome.fault}) {settlement.task.location}: {outcome.message}"))
+            else:
+                self._variants(settlement.task, outcome.variants)
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        for job, outcomes in done:
+            self._variants(job.task, outcomes)
+
+    def _variants(self, task: Task, outcomes: Sequence[VariantOutcome]) -> None:
+        for outcome in outcomes:
+            if not isinstance(outcome, Made):
+                name = f"{outcome.name}.{outcome.format} of {task.key}"
+                self._write(mask_text(f"not made ({outcome.fault}) {name}: {outcome.message}"))
 
     def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         for task, outcome in outcomes:
@@ -152,7 +178,19 @@ class JsonLines(Silent):
                     message=outcome.message,
                     attempts=settlement.attempts,
                 )
+            else:
+                self._variants(task, outcome.variants)
         self._progress()
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        for job, outcomes in done:
+            self._variants(job.task, outcomes)
+        self._progress()
+
+    def _variants(self, task: Task, outcomes: Sequence[VariantOutcome]) -> None:
+        for outcome in outcomes:
+            if not isinstance(outcome, Made):
+                self.say("variant_failed", **about_failed(task, outcome))
 
     def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         for task, outcome in outcomes:
@@ -177,6 +215,19 @@ class JsonLines(Silent):
         self.say("note", **details | {"kind": kind, "message": message})
 
 
+def about_failed(task: Task, outcome: Unmade) -> dict[str, object]:
+    """What machines are told of a variant that was not made."""
+    return {
+        "source": task.source,
+        "variant": outcome.name,
+        "format": outcome.format,
+        "key": outcome.key,
+        "original": task.key,
+        "fault": outcome.fault,
+        "message": outcome.message,
+    }
+
+
 def shown(value: object) -> object:
     """`value` as JSON can hold it, without secrets."""
     if value is None or isinstance(value, int | float | dict):
@@ -195,6 +246,8 @@ def progress(counts: Counts) -> dict[str, object]:
         "failed": counts.failed.copy(),
         "recorded": counts.recorded,
         "failed_records": counts.failed_records.copy(),
+        "variants": counts.variants,
+        "failed_variants": counts.failed_variants.copy(),
         "total": counts.total,
         "retries": counts.retries,
         "concurrency": counts.limit,
@@ -219,6 +272,8 @@ def figures(counts: Counts) -> str:
         pieces.append(f"about {words.duration(eta)} left")
     if counts.recorded:
         pieces.append(f"{words.count(counts.recorded, 'row')} updated")
+    if counts.variants:
+        pieces.append(f"{words.count(counts.variants, 'variant')} made")
     return ", ".join(pieces + troubles(counts))
 
 
@@ -232,6 +287,8 @@ def troubles(counts: Counts) -> list[str]:
         found.append(f"failed {words.count(sum(failed.values()))} ({words.reasons(failed)})")
     if rows := counts.failed_records.copy():
         found.append(f"{words.count(sum(rows.values()), 'row')} not updated ({words.reasons(rows)})")
+    if variants := counts.failed_variants.copy():
+        found.append(f"{words.count(sum(variants.values()), 'variant')} not made ({words.reasons(variants)})")
     if counts.problems:
         found.append(words.count(counts.problems, "problem"))
     if counts.retries:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from migrator.cli.observers.counts import Counts
-from migrator.core.model import Page, RecordOutcome, RecordTask, Settlement, Task
+from migrator.core.model import Lacking, Page, RecordOutcome, RecordTask, Settlement, Task, VariantOutcome
 from migrator.core.ports import EventKind, Observer
 
 
@@ -27,6 +27,9 @@ class Silent:
 
     def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         """A batch of rows."""
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        """A batch of variants of images that stood before."""
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         """Anything else."""
@@ -65,6 +68,10 @@ class Several:
         for observer in self._observers:
             observer.recorded(outcomes)
 
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        for observer in self._observers:
+            observer.rendered(done)
+
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         for observer in self._observers:
             observer.event(kind, message, **details)
@@ -97,6 +104,10 @@ class Counting(Silent):
 
     def recorded(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         self._counts.record(outcomes)
+
+    def rendered(self, done: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]) -> None:
+        for _, outcomes in done:
+            self._counts.render(outcomes)
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
         if kind is EventKind.RETRY:

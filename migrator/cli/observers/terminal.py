@@ -64,7 +64,7 @@ class RichProgress(Silent):
         lines: list[RenderableType] = [self._head(), self._bar(), self._speed()]
         found = troubles(counts)
         if found:
-            failing = bool(counts.failed or counts.failed_records or counts.problems)
+            failing = bool(counts.failed or counts.failed_records or counts.failed_variants or counts.problems)
             lines.append(Text("  " + " · ".join(found), style="yellow" if failing else "dim", no_wrap=True))
         if self._last:
             lines.append(Text("  " + self._last, style="dim", no_wrap=True, overflow="ellipsis"))
@@ -102,6 +102,8 @@ class RichProgress(Silent):
         ]
         if counts.recorded:
             pieces.append(f"{words.count(counts.recorded, 'row')} updated")
+        if counts.variants:
+            pieces.append(f"{words.count(counts.variants, 'variant')} made")
         if (eta := counts.eta()) is not None:
             pieces.append(f"about {words.duration(eta)} left")
         if counts.before:
