@@ -100,6 +100,7 @@ class Run:
         self._listing_destination = {source.name for source in sources if source.lists_destination}
         self._finished: list[Settlement] = []
         self._many = asyncio.Event()
+        self._nothing_comes = False
         self._claimed = self._moved = self._bytes = 0
 
     async def execute(self, run: int) -> Result:
@@ -133,7 +134,10 @@ class Run:
                 task.cancel()
             await asyncio.wait((feeder, *lanes))
             await self._ledger.release([task for task in self._unstarted if not task.again])
-            settler.cancel()
+            # Not cancelled: observers would never hear of the batch that it is writing.
+            self._nothing_comes = True
+            self._many.set()
+            await settler
             if self._later:
                 await self._make_later_variants(self._later, scans)
             if recorder:
@@ -260,7 +264,7 @@ class Run:
             self._many.set()
 
     async def _settle_regularly(self) -> None:
-        while True:
+        while not self._nothing_comes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._many.wait(), SETTLE_EVERY)
             self._many.clear()
