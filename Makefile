@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: demo test check format lint types layers docs coverage smoke conformance servers bench bench-ledger faults clean
+.PHONY: demo test check format lint types layers docs coverage smoke conformance servers bench bench-images bench-ledger faults clean
 
 # The environment follows pyproject.toml: a changed dependency installs itself.
 $(VENV)/installed: pyproject.toml
@@ -52,7 +52,10 @@ servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come 
 
 bench: $(VENV)/installed ## against s5cmd and rclone on the same server in the same run
 	@status=0; $(BIN)/python -m benchmarks.startup || status=1; $(BIN)/python -m benchmarks.transfer || status=1; \
-	$(BIN)/python -m benchmarks.tables || status=1; exit $$status
+	$(BIN)/python -m benchmarks.tables || status=1; $(BIN)/python -m benchmarks.images || status=1; exit $$status
+
+bench-images: $(VENV)/installed ## variants: against libvips and a plain script, all cores busy, memory
+	@$(BIN)/python -m benchmarks.images
 
 bench-ledger: $(VENV)/installed ## the ledger at 10,000,000 items, the auction collection planned
 	@$(BIN)/python -m benchmarks.ledger

@@ -77,8 +77,9 @@ def descendants(pid: int) -> list[int]:
     """`pid` and all processes below it that still run."""
     found = [pid]
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            found += descendants(int(child))
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += descendants(int(child))
     return found
 
 
