@@ -71,16 +71,14 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         await check_bucket(store)
         capabilities = await _capabilities(config, ledger, store, observer)
         chosen = selected(config, options.sources)
-        mode = options.copy_mode
-        copies = await closing.enter_async_context(
-            prepared(config, chosen, mode, bucket, store, ledger, capabilities, observer)
-        )
+        asking = prepared(config, chosen, options.copy_mode, bucket, store, ledger, capabilities, observer)
+        copies = await closing.enter_async_context(asking)
         capabilities = copies.capabilities
+        reason = "" if capabilities.conditional_put else "ignores preconditions"
         if copies.listed_first:
-            observer.event(EventKind.NOTE, "the destination would overwrite when it copies: its keys are listed first")
-            await ledger.survey(store.keys(config.destination.prefix))
-        elif not capabilities.conditional_put:
-            observer.event(EventKind.NOTE, "the destination ignores preconditions: its keys are listed first")
+            reason = "would overwrite when it copies"
+        if reason:
+            observer.event(EventKind.NOTE, f"the destination {reason}: its keys are listed first")
             await ledger.survey(store.keys(config.destination.prefix))
         if options.retry_failed:
             await ledger.retry(None, options.sources or None)

@@ -37,6 +37,8 @@ class MemoryCopier:
         self.configured: dict[str, str] = {}
         """Headers that the configuration wants on every object: an adapter adds them."""
         self.modified = BEGUN
+        self.digest: bytes | None = None
+        """What the server says is the SHA-256 of any object."""
         self.errors: list[ObjectError] = []
         self.lost_answers: list[ObjectError] = []
         self.changes: list[bytes] = []
@@ -104,7 +106,7 @@ class MemoryCopier:
             raise Gone(f"{key} is not there")
         kept = store.objects[key][-1]
         description = Description(dict(kept.upload.headers or {}), dict(kept.upload.metadata), kept.upload.tags)
-        return Described(len(kept.body), kept.etag, kept.upload.content_type, description, None, self.modified)
+        return Described(len(kept.body), kept.etag, kept.upload.content_type, description, self.digest, self.modified)
 
 
 def _key(location: str) -> str:

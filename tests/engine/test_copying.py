@@ -283,7 +283,7 @@ async def test_overwrite_streams_with_its_backup() -> None:
     mover.store.stand("a.jpg", OTHER)
     outcome = await mover.move(present=True)
     assert isinstance(outcome, Stored)
-    assert outcome.replaced == "backup:_migrator/backup/7/a.jpg"
+    assert outcome.replaced == "backup:_migrator/backup/ledger/7/a.jpg"
     assert mover.store.body("a.jpg") == BYTES
 
 
@@ -457,3 +457,50 @@ async def test_without_parts_one_request_does_up_to_5_gib() -> None:
     assert isinstance(await mover.move(), Stored)
     assert mover.copier.asked == ["HEAD SOURCE", "COPY", "HEAD"]
     assert not mover.streamed
+
+
+# what rows want ------------------------------------------------------------------------------------------------------
+
+
+def rows_that_want(text: str) -> Config:
+    """A configuration whose rows are told `text` of each stored object."""
+    source = {
+        "type": "table",
+        "name": "files",
+        "database_url": "sqlite://",
+        "query": "SELECT id FROM t",
+        "primary_key": ("id",),
+        "location": "s3://old/{id}",
+        "key": "{id}",
+        "update": {"table": "t", "set": {"told": text}},
+    }
+    whole = {"name": "world", "destination": {"bucket": "bucket"}, "sources": (source,)}
+    return Config.model_validate(whole, strict=False)
+
+
+async def test_a_content_type_that_rows_want_is_asked_for() -> None:
+    mover = Mover(config=rows_that_want("{content_type}"))
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert outcome.content_type == "image/jpeg"
+    assert not mover.streamed
+
+
+@pytest.mark.parametrize("kept_by_server", [True, False])
+async def test_a_digest_that_rows_want_is_the_servers_or_is_read(kept_by_server: bool) -> None:
+    mover = Mover(config=rows_that_want("{sha256}"))
+    digest = hashlib.sha256(BYTES).digest()
+    mover.copier.digest = digest if kept_by_server else None
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert outcome.sha256 == digest
+    assert mover.streamed is not kept_by_server
+
+
+async def test_a_digest_of_a_server_that_checks_none_is_no_digest() -> None:
+    mover = Mover(replace(COPIES_ALL, keeps_checksum=False), config=rows_that_want("{sha256}"))
+    mover.copier.digest = b"?" * 32
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert outcome.sha256 == hashlib.sha256(BYTES).digest()
+    assert mover.streamed

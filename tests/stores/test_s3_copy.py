@@ -138,6 +138,19 @@ async def test_requests_say_who_pays_and_which_version_is_meant() -> None:
     assert server.requests[1].headers["x-amz-copy-source-range"] == "bytes=5-9"
 
 
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_digest_is_asked_for_where_the_server_tells_it(tells: bool) -> None:
+    told = b"<ChecksumSHA256>LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=</ChecksumSHA256>" if tells else b""
+    done = Reply(200, COPY_DONE.replace(b"</CopyObjectResult>", told + b"</CopyObjectResult>"))
+    async with scripted(lambda _: done) as server, copier_to(server.endpoint) as copier:
+        for key in ("one.jpg", "two.jpg"):
+            answer = await copier.copy("source", "s3://old/a.jpg", "etag", key, False)
+            assert isinstance(answer, Copied)
+            assert (answer.sha256 is not None) is tells
+    asked = ["x-amz-checksum-algorithm" in request.headers for request in server.requests]
+    assert asked == [True, tells]
+
+
 async def test_412_for_a_taken_key_is_told_from_one_for_another_version() -> None:
     standing = {"etag": '"etag"'}
 
