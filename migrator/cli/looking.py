@@ -15,6 +15,7 @@ from migrator.cli.summary import command, totals
 from migrator.core.errors import ConfigError, MigratorError
 from migrator.core.model import RecordState, State
 from migrator.reports import words
+from migrator.reports.verification import difference_tree, status_line, verified, write_differences
 
 if TYPE_CHECKING:
     from migrator.core.config import Config
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     from migrator.ledger.view import LedgerView, Pace
     from migrator.reports.overview import Overview
 
-FORMATS = ("md", "json", "csv", "rows")
-FILES = {"md": "report.md", "json": "report.json", "csv": "failed.csv", "rows": "failed_rows.csv"}
+FILES = {
+    "md": "report.md",
+    "json": "report.json",
+    "csv": "failed.csv",
+    "rows": "failed_rows.csv",
+    "differences": "differences.csv",
+}
+FORMATS = tuple(FILES)
 
 ENDINGS = {
     0: "was complete",
@@ -102,6 +109,8 @@ def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", 
     if holder and pace.items:
         left = f", about {words.duration(seen.to_move / pace.items)} left" if seen.complete and seen.to_move else ""
         yield f"speed   {words.rate(pace.items)} objects/s, {words.size(pace.bytes)}/s{left}"
+    if seen.verified:
+        yield f"verify  {status_line(seen.verified)}"
     if seen.waiting_rows:
         yield f"wait    {words.waiting_for_variants(seen.waiting_rows)}"
     if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.failed_variants or seen.problem_count:
@@ -121,6 +130,8 @@ def _running(seen: "Overview", holder: "Holder | None") -> str:
     if last.finished_at is None:
         return f"not running; the last {last.command} ({when}) was cut off, by which nothing is lost"
     how = ENDINGS.get(last.status or 0, f"ended with status {last.status}")
+    if last.command == "verify" and last.status == 1:
+        how = "found differences"
     return f"not running; the last {last.command} ({when}) {how}"
 
 
@@ -129,7 +140,9 @@ def report(
     format_name: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="md (default), json; csv: failed items; rows: failed rows, as csv."
+            "--format",
+            metavar="FORMAT",
+            help="md (default), json; as csv: csv (failed items), rows (failed rows), differences (of `verify`).",
         ),
     ] = None,
     output_path: Annotated[
@@ -142,8 +155,8 @@ def report(
     \b
     Examples:
       migrator report                              a page of Markdown on stdout
-      migrator report -o report/                   report.md, report.json, failed.csv and, where rows are updated,
-                                                   failed_rows.csv in a folder
+      migrator report -o report/                   report.md, report.json, failed.csv in a folder; where there are
+                                                   any, failed_rows.csv and differences.csv (of `verify`) beside them
       migrator report --format csv -o failed.csv   failed items; itself a manifest, so
       migrator copy failed.csv s3://bucket/ --key '{key}'   tries them by another way
       migrator report --format json | jq '.failures[].location'
@@ -157,8 +170,10 @@ def report(
         if output_path is None:
             _write(format_name or "md", view, config, sys.stdout)
             return 0
-        # Where nothing updates rows, a file of failed ones would only puzzle.
-        without = () if view.record_tallies() else ("rows",)
+        # Where nothing updates rows, a file of failed ones would only puzzle; so would one of no differences.
+        found = verified(view.verifications(), ())
+        some = {"rows": bool(view.record_tallies()), "differences": bool(found and found.counts)}
+        without = tuple(name for name, there in some.items() if not there)
         for path, each in _targets(output_path, format_name, without):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,14 +211,25 @@ def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO)
 
         write_failed(view.failures(), file)
         return
+    if format_name == "differences":
+        write_differences(view.differences(), file)
+        return
     seen, release = overview(view, targets, variants_of(config)), version("migrator")
     if format_name == "json":
-        from migrator.reports.report_json import write_json
+        from migrator.reports.report_json import failed_item, write_json
+        from migrator.reports.rows import failed_row
         from migrator.reports.tree import overview_tree
+        from migrator.reports.variants import failed_tree
 
         head = {"migration": name, "migrator": release, "written": words.moment(time.time())}
         tree = {**head, **overview_tree(seen)}
-        write_json(tree, view.failures(), view.failed_records(), targets, view.failed_variants(), file)
+        lists = {
+            "failures": map(failed_item, view.failures()),
+            "failed_rows": (failed_row(record, targets) for record in view.failed_records()),
+            "unmade_variants": map(failed_tree, view.failed_variants()),
+            "differences": map(difference_tree, view.differences()),
+        }
+        write_json(tree, lists, file)
     else:
         from migrator.reports.markdown import markdown
 

@@ -7,25 +7,21 @@ import typer
 
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
 from migrator.cli.output import Output, observing, paint
-from migrator.cli.summary import command
-from migrator.core.errors import ConfigError
+from migrator.cli.summary import aimed, command
+from migrator.core.errors import ConfigError, Interrupted
 from migrator.core.model import Match
+from migrator.core.secrets import mask_text
 from migrator.reports import words
+from migrator.reports.verification import named, proofs, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from migrator.core.config import Config
+    from migrator.ledger.view import LedgerView
     from migrator.wiring.proving import VerifyResult
 
-SHOWN = 20
-"""Differences that are shown one by one; the report lists all."""
-
-WORDS = {
-    Match.DIFFER: "not what was stored",
-    Match.MISSING: "nothing stands under the key",
-    Match.UNKNOWN: "the destination did not tell, however often it was asked",
-}
+SHOWN = 10
+"""Differences that are shown one by one; the report names more, and lists all."""
 
 
 def verify(
@@ -40,19 +36,20 @@ def verify(
         str, typer.Option("--sample", metavar="SHARE", help='Look at a share of the objects only, such as "1%".')
     ] = "100%",
     source: SourceNames = None,
+    as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_file: LogFile = None,
-    as_json: Json = False,
 ) -> int:
     """Hold what stands in the destination against the ledger: presence, size, bytes, metadata.
 
-    Where the server keeps a SHA-256 of its own, one request an object tells; elsewhere the object is read back. The
-    same command again goes on where it was. Exit status 1: something differs, is missing or did not answer.
+    Where the server checked the SHA-256 that it keeps, one request an object tells; elsewhere the object is read back.
+    The same command again goes on where it was stopped. Nothing is changed but the ledger. Exit status 1: an object
+    differs, is missing, or could not be told.
 
     \b
     Examples:
-      migrator verify                      every object
+      migrator verify                      every object, and keys that nobody explains
       migrator verify --sample 1%          one in a hundred, others each time
       migrator verify --download           read everything back
       migrator verify --sources            and compare with the sources as they are now
@@ -66,13 +63,14 @@ def verify(
     options = VerifyOptions(download, sources, _share(sample), tuple(source or ()))
     config = wiring.load_config(config_file, {})
     output = Output(verbose, quiet, as_json, log_file)
-    shown = [] if quiet or as_json else [Verifying()]
+    shown = [] if quiet or as_json else [Verifying(each=verbose > 0)]
     with observing(Output(verbose, quiet=True, log_file=log_file), config, "verify", Counts()) as log:
         result = wiring.verify(config, options, Several([log, *shown]))
     if as_json:
         output.emit(_tree(result))
     else:
-        output.say(_lines(result, config, config_file))
+        with wiring.view(config) as view:
+            output.say(_lines(result, view, config_file))
     return result.exit_status
 
 
@@ -91,37 +89,57 @@ def _tree(result: "VerifyResult") -> dict[str, object]:
     summary = result.summary
     return {
         "event": "summary",
+        "scope": summary.scope,
         **{match.value: count for match, count in summary.results.items()},
         "extra": summary.extra,
+        "compared_by": {proof.value: count for proof, count in summary.proofs.items()},
         "complete": summary.finished_at is not None,
-        "stopped": result.error.message if result.error else "",
+        "stopped": mask_text(str(result.error)) if result.error else "",
+        "seconds": round(result.seconds, 3),
+        "run_requests": result.requests,
         "exit_status": result.exit_status,
     }
 
 
-def _lines(result: "VerifyResult", config: "Config", config_file: "Path") -> Iterator[str]:
-    from migrator import wiring
+def _lines(result: "VerifyResult", view: "LedgerView", config_file: "Path") -> Iterator[str]:
+    seen = result.summary
+    pace = f" ({words.rate(result.looked_at / result.seconds)} objects/s)" if result.seconds >= 1 else ""
+    looked = words.count(result.looked_at, "object")
+    yield f"Looked at {looked} in {words.duration(result.seconds)}{pace}: {seen.scope}."
+    yield ""
+    yield "  " + paint(verdict(seen), "yellow" if seen.wrong else "green")
+    if compared := proofs(seen):
+        yield f"  {'compared':<8} {compared}"
+    for match in (Match.DIFFER, Match.MISSING, Match.UNKNOWN):
+        if seen.results[match]:
+            number = words.count(seen.results[match])
+            yield paint(f"  {match:<8} {number}: {words.MATCH_MEANING[match]}", "red")
+    if seen.extra:
+        yield f"  {words.EXTRA:<8} {words.count(seen.extra)}: {words.MATCH_MEANING[words.EXTRA]}"
+    first = list(view.differences(SHOWN))
+    if first:
+        yield ""
+        yield from (f"  {line}" for line in named(first))
+        more = seen.wrong + (seen.extra or 0) - len(first)
+        if more > 0:
+            yield f"  and {words.count(more)} more"
+    yield ""
+    yield from _next(result, config_file)
 
-    summary, results = result.summary, result.summary.results
-    total = sum(results.values())
-    matching = f"{words.count(results[Match.MATCH])} of {words.count(total, 'object')} match"
-    yield paint(matching, "green" if results[Match.MATCH] == total else "yellow")
-    for name in (Match.DIFFER, Match.MISSING, Match.UNKNOWN):
-        if results[name]:
-            yield paint(f"{name:8} {words.count(results[name], 'object')}: {WORDS[name]}", "red")
-    if summary.extra:
-        yield f"extra    {words.count(summary.extra, 'key')}: below the prefixes of this migration, and not of it"
-    with wiring.view(config) as view:
-        for difference in view.differences(SHOWN):
-            yield f"  {difference.result:8} {difference.key}" + (
-                f": {difference.message}" if difference.message else ""
-            )
+
+def _next(result: "VerifyResult", config_file: "Path") -> Iterator[str]:
     if result.error:
-        yield f"stopped: {result.error}"
-    elif result.exit_status or summary.extra:
-        yield f"all of them: `{command('report', config_file)}`"
+        yield f"Stopped: {mask_text(result.error.message)}"
+        if result.error.hint and not isinstance(result.error, Interrupted):
+            yield f"  what to do: {aimed(mask_text(result.error.hint), config_file)}"
+        yield "next    the same command again goes on where this stopped"
+    elif result.summary.wrong:
+        found = [match for match in Match if match is not Match.MATCH and result.summary.results[match]]
+        for match in found:
+            yield f"{match:<7} {aimed(words.MATCH_ADVICE[match], config_file)}"
+        yield f"next    `{command('report', config_file)} --format differences -o differences.csv` lists all of them"
     else:
-        yield "every object is what was stored"
+        yield f"next    `{command('report', config_file)}` says so on one page"
 
 
 commands = {"verify": verify}

@@ -294,6 +294,8 @@ class Standing:
     sha256: bytes | None
     proven: bool = False
     """`sha256` is the checksum that the server itself keeps of the bytes, not only our metadata."""
+    headers: Mapping[str, str] | None = None
+    """Its Cache-Control and Content-Disposition, names in lower case; None where the destination keeps none at all."""
 
     @property
     def put_id(self) -> str | None:
@@ -520,7 +522,7 @@ class Match(StrEnum):
     DIFFER = "differ"
     MISSING = "missing"
     UNKNOWN = "unknown"
-    """The destination did not tell, however often it was asked."""
+    """It could not be told: the destination did not answer, or nothing is left to compare its bytes with."""
 
 
 class Proof(StrEnum):
@@ -536,8 +538,9 @@ class Proof(StrEnum):
 class Expected:
     """An object that must stand in the destination, as the ledger knows it; `variant` 0 is the item's own object.
 
-    put_id  the mark of our put; None for an object that was found there (skipped as identical) or copied by the server
+    put_id  the mark of our put; None for what was found there. What a server copied by itself may carry none
     sha256  None where a server copied it and told no digest: then the source's bytes are the measure
+    etag    what it was when it was stored: never a hash, but another one tells that it was written again
     """
 
     item: int
@@ -550,6 +553,7 @@ class Expected:
     put_id: str | None
     content_type: str | None
     fingerprint: str | None
+    etag: str | None = None
     fields: Mapping[str, str] | None = None
     signed: str | None = None
 
@@ -582,14 +586,33 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class VerificationSummary:
-    """One verification: objects by result, keys that nothing explains, and whether it came to its end."""
+    """One verification: objects by result and by how their bytes were compared; times in seconds since the epoch.
+
+    run          the run that worked on it last
+    scope        what was asked, in words
+    extra        keys that nothing explains; None where they were not looked for
+    finished_at  None: it was interrupted, and the same command goes on with it
+    """
 
     number: int
+    run: int | None
     scope: str
+    sample: float
     results: Mapping[Match, int]
-    extra: int
+    proofs: Mapping[Proof, int]
+    extra: int | None
     started_at: int
     finished_at: int | None
+
+    @property
+    def looked_at(self) -> int:
+        """Objects that have a result."""
+        return sum(self.results.values())
+
+    @property
+    def wrong(self) -> int:
+        """Objects that do not match. What is extra is no difference: it may have stood there before."""
+        return self.looked_at - self.results.get(Match.MATCH, 0)
 
 
 @dataclass(frozen=True, slots=True)

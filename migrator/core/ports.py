@@ -354,26 +354,40 @@ class Ledger(Uploads, Protocol):
 class VerificationLedger(Protocol):
     """What `verify` needs of the ledger. Every write is durable on return."""
 
-    async def begin_verification(self, scope: str, sample: float) -> int:
-        """The number of the verification: the last one where that has not ended and asked the same, else a new one."""
+    async def begin_verification(self, scope: str, sample: float) -> tuple[int, int]:
+        """(number, objects that it has looked at): the last one where that has not ended and asked the same, else new.
+
+        What was unknown in an interrupted one will be looked at again.
+        """
         ...
 
     async def unverified(
-        self, number: int, after: tuple[int, int], limit: int, sources: Sequence[str] | None
-    ) -> list[Expected]:
-        """Objects behind `after` (item, variant) that stand in the destination and were not looked at yet."""
+        self, number: int, after: int, limit: int, sources: Sequence[str] | None, *, unseal: bool
+    ) -> tuple[list[Expected], int | None]:
+        """What stands in the destination of the next `limit` items and was not looked at yet, variants included.
+
+        The second value is where to go on (`after`), None at the end. `unseal`: with the whole URL of masked locations;
+        else only where the source is needed, because no digest is known.
+        """
         ...
 
     async def keep_verifications(self, number: int, done: Sequence[Verification]) -> None:
         """Results, in one transaction with their counts."""
         ...
 
-    async def begin_extras(self, here: str) -> None:
-        """Before a listing: keys that are locations themselves, which begin with `here` (empty: none), are explained."""
+    async def begin_extras(self, number: int, here: str, prefixes: Sequence[str]) -> None:
+        """Before keys below `prefixes` are listed: those are explained that are locations themselves.
+
+        Such locations begin with `here`; empty: there are none.
+        """
         ...
 
     async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
         """Notes those of `keys`, a page of the destination's listing, that no row explains; not what is `reserved`."""
+        ...
+
+    async def skip_extras(self, number: int) -> None:
+        """Keys that nothing explains could not be looked for after all."""
         ...
 
     async def finish_verification(self, number: int) -> None:
@@ -437,6 +451,7 @@ class EventKind(StrEnum):
     RESUMED = "resumed"
     STOPPING = "stopping"
     NOTE = "note"
+    DIFFERENT = "different"
     VERIFIED = "verified"
 
 

@@ -109,6 +109,12 @@ class Gate:
         self._wake(max(1, int(self.limit) - self.active))
         return counts
 
+    def leave_well(self) -> None:
+        """Gives the place back after a request that was answered: wider again, step by step."""
+        self.active -= 1
+        self._succeeded()
+        self._wake(max(1, int(self.limit) - self.active))
+
     def _succeeded(self) -> None:
         self.failures = 0
         if self.broken:

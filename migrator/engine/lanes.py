@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from migrator.core.errors import MigratorError
-from migrator.engine.stopping import Stop, Stopped
+from migrator.engine.stopping import DRAIN, Stop, Stopped
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,10 +24,12 @@ async def through_lanes(
 ) -> None:
     """Does `work` on every job of `pages`, at most `lanes` at once; `keep` gets each result once.
 
-    Returns early when `stop` is requested; what was done by then is kept. Raises the first MigratorError of a job.
+    When `stop` is requested nothing new begins, what is under way has DRAIN seconds left, and what is done is kept.
+    Raises the first MigratorError of a job.
     """
     queue: asyncio.Queue[T] = asyncio.Queue(maxsize=2 * lanes)
     done: list[R] = []
+    finished = asyncio.Event()
 
     async def feed() -> None:
         async for page in pages:
@@ -51,17 +53,26 @@ async def through_lanes(
             await keep(batch)
 
     async def keep_regularly() -> None:
-        while True:
-            await asyncio.sleep(KEEP_EVERY)
+        # Never cancelled at its work: a batch that was handed over, and not written yet, would be forgotten.
+        while not finished.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(finished.wait(), KEEP_EVERY)
             await keep_all()
+
+    async def drain() -> None:
+        await feed()
+        await queue.join()
 
     try:
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(keep_regularly()), *(group.create_task(lane()) for _ in range(lanes))]
-            await group.create_task(feed())
-            await queue.join()
-            for task in others:
+            group.create_task(keep_regularly())
+            workers = [group.create_task(lane()) for _ in range(lanes)]
+            drained, stopped = group.create_task(drain()), group.create_task(stop.event.wait())
+            await asyncio.wait((drained, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((drained,), timeout=DRAIN)
+            for task in (*workers, drained, stopped):
                 task.cancel()
+            finished.set()
     except* MigratorError as errors:
         raise first_leaf(errors) from None
     finally:

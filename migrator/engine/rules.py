@@ -180,7 +180,7 @@ class Rules:
 
     def metadata_of(self, expected: Expected) -> dict[str, str]:
         """The configured metadata that a stored object has to carry, as far as the ledger can still tell."""
-        if not self.metadata or not expected.put_id or expected.variant:
+        if not self.metadata or not expected.put_id:
             return {}
         values = self.values(expected.task, expected.content_type or "", expected.size, expected.sha256)
         found = {}
@@ -205,7 +205,7 @@ class Rules:
     def _names_of_variants(self, source: str, values: Mapping[str, str | None]) -> dict[str, str | None]:
         """What the variants of this image will be called, where that can be told."""
         keys = {}
-        for spec in self.variants[source]:
+        for spec in self.variants.get(source, ()):  # the ledger may know sources that are no longer configured
             with contextlib.suppress(TemplateError):
                 keys[spec.name] = self.prefix + spec.key.fill({**values, "format": spec.wanted.format})
         return names_of(keys, self.public_url)

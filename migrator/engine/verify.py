@@ -1,22 +1,34 @@
 """The stored objects against the ledger: presence, size, bytes, metadata; and keys that no row of it explains."""
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from migrator.core.config import Config
-from migrator.core.errors import Interrupted, ObjectError
-from migrator.core.model import RESERVED_PREFIX, SMALL, Expected, Fault, Match, Proof, Side, Standing, Verification
+from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Throttled, Transient
+from migrator.core.model import (
+    RESERVED_PREFIX,
+    Capabilities,
+    Digest,
+    Expected,
+    Fault,
+    Match,
+    Side,
+    Verification,
+)
 from migrator.core.ports import EventKind, Observer, Reader, Store, VerificationLedger
-from migrator.engine.conflict import standing_digest
+from migrator.engine.compare import Comparison
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.lanes import through_lanes
 from migrator.engine.rules import Rules
-from migrator.engine.stopping import Stop
+from migrator.engine.stopping import Stop, Stopped
 
 PAGE = 1_000
-"""Objects that are fetched from the ledger at once."""
+"""Items that are looked through at once."""
+
+SILENT = 50
+"""Objects in a row, each of them tried as often as `retries` says, after which the destination counts as down."""
+
+GO_ON = "the same command goes on where it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,27 @@ class VerifyOptions:
 
     @property
     def scope(self) -> str:
-        """The same text for the same question: an interrupted verification goes on only where it was asked the same."""
-        names = ",".join(self.names)
-        return f"download={self.download} sources={self.sources} sample={self.sample:g} names={names}"
+        """In words, the same for the same question: an interrupted verification goes on only where that was asked."""
+        words = ["every object" if self.sample == 1 else f"{self.sample * 100:g} % of the objects"]
+        words += [f"of {', '.join(sorted(self.names))}"] * bool(self.names)
+        words += ["every byte read back"] * self.download
+        words += ["sources read as well"] * self.sources
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What is verified: where it is, what it was seen to honour, and which of its keys could be the migration's.
+
+    prefixes  beginnings of every key that the migration writes: what else stands below them is extra
+    here      beginning of locations that lie in the destination itself, such as `s3://bucket/`; empty: there are none
+    """
+
+    store: Store
+    bucket: str
+    capabilities: Capabilities | None
+    prefixes: Sequence[str]
+    here: str
 
 
 @dataclass(slots=True)
@@ -45,133 +75,123 @@ class Verify:
     """One verification over one ledger. `execute` may be called once."""
 
     config: Config
-    bucket: str
+    destination: Destination
     ledger: VerificationLedger
-    store: Store
     reader: Reader
     observer: Observer
     stop: Stop
     options: VerifyOptions
-    prefixes: Sequence[str]
-    """Beginnings of every key that the migration writes: what else stands below them is extra."""
-    here: str
-    """Beginning of the locations that lie in the destination itself, such as `s3://bucket/`; empty: there are none."""
-    _rules: Rules = field(init=False)
+    expected: int
+    """About how many objects there are to look at, for those who watch."""
     _gate: Gate = field(init=False)
     _retry: RetryPolicy = field(init=False)
-    _memory: Memory = field(init=False)
     _requests: Pace = field(init=False)
-    _bandwidth: Pace = field(init=False)
+    _comparison: Comparison = field(init=False)
+    looked: int = 0
+    """Objects that this run has looked at."""
+    _before: int = 0
+    _silent: int = 0
 
     def __post_init__(self) -> None:
-        settings = self.config.transfer
-        self._rules = Rules.of(self.config, self.bucket)
+        settings, known = self.config.transfer, self.destination.capabilities
         self._gate = Gate(settings.concurrency, self.stop, self.observer)
         self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
-        self._memory = Memory(settings.memory)
         self._requests = Pace(settings.requests_per_second, self.stop)
-        self._bandwidth = Pace(settings.bandwidth or 0, self.stop)
+        self._comparison = Comparison(
+            store=self.destination.store,
+            reader=self.reader,
+            rules=Rules.of(self.config, self.destination.bucket),
+            trusted=known is not None and known.keeps_checksum and known.digest.kind is Digest.SHA256,
+            download=self.options.download,
+            sources=self.options.sources,
+            memory=Memory(settings.memory),
+            requests=self._requests,
+            bandwidth=Pace(settings.bandwidth or 0, self.stop),
+        )
 
     async def execute(self) -> None:
         """Looks at everything that is left to look at. Raises what stopped it; what was found is in the ledger."""
-        number = await self.ledger.begin_verification(self.options.scope, self.options.sample)
+        number, self._before = await self.ledger.begin_verification(self.options.scope, self.options.sample)
         lanes = self.config.transfer.concurrency
         await through_lanes(self._pages(number), self.check, lambda done: self._keep(number, done), lanes, self.stop)
         self._go_on()
-        await self._find_extras(number)
+        if self.options.sample == 1 and not self.options.names:
+            await self._find_extras(number)
         await self.ledger.finish_verification(number)
 
     async def _pages(self, number: int) -> AsyncIterator[list[Expected]]:
-        after = (0, 0)
-        while page := await self.ledger.unverified(number, after, PAGE, self.options.names or None):
+        after: int | None = 0
+        names = self.options.names or None
+        while after is not None:
+            page, after = await self.ledger.unverified(number, after, PAGE, names, unseal=self.options.sources)
             yield page
-            after = (page[-1].item, page[-1].variant)
 
     async def _keep(self, number: int, done: list[Verification]) -> None:
         await self.ledger.keep_verifications(number, done)
-        self.observer.event(EventKind.VERIFIED, f"{len(done)} objects looked at", objects=len(done))
+        self.looked += len(done)
+        objects = self._before + self.looked
+        self.observer.event(EventKind.VERIFIED, "looked at", objects=objects, of=max(self.expected, objects))
+        for one in done:
+            if one.result is not Match.MATCH:
+                self.observer.event(EventKind.DIFFERENT, one.message, result=one.result.value, key=one.expected.key)
 
     def _go_on(self) -> None:
         if self.stop.signal_number:
-            raise Interrupted(self.stop.signal_number, self.stop.reason, "the same command goes on where it was")
+            raise Interrupted(self.stop.signal_number, self.stop.reason, GO_ON)
 
     async def check(self, expected: Expected) -> Verification:
         """One object, patiently. Raises Fatal and Stopped; all else is a result."""
+        try:
+            found = await self._retry.call(lambda: self._attempt(expected), self._slow_down)
+        except ObjectError as error:
+            return self._unanswered(expected, error)
+        self._silent = 0
+        return found
+
+    async def _attempt(self, expected: Expected) -> Verification:
         await self._gate.enter()
         try:
-            return await self._retry.call(
-                lambda: self._check(expected), lambda error: self._gate.slow_down(error.retry_after, str(error))
-            )
-        except ObjectError as error:
-            if error.fault is Fault.FATAL:
-                raise
-            result = Match.DIFFER if error.side is Side.SOURCE else Match.UNKNOWN
-            return Verification(expected, result, None, str(error))
-        finally:
+            found = await self._comparison.look(expected)
+        except BaseException:
             self._gate.leave(None)
+            raise
+        self._gate.leave_well()
+        return found
 
-    async def _check(self, expected: Expected) -> Verification:
-        await self._requests.spend(1)
-        standing = await self.store.head(expected.key)
-        if standing is None:
-            return Verification(expected, Match.MISSING, None, "nothing stands under the key")
-        different = self._outwardly(expected, standing)
-        if different:
-            return Verification(expected, Match.DIFFER, None, different)
-        digest, proof = await self._digest(expected, standing)
-        known = expected.sha256 or await self._digest_of_source(expected)
-        if self.options.sources and expected.sha256 and not expected.variant:
-            known = await self._digest_of_source(expected)
-            if known != expected.sha256:
-                return Verification(expected, Match.DIFFER, proof, "the source has other bytes now than were stored")
-        if digest != known:
-            text = f"its SHA-256 is {digest.hex()}, not {known.hex()}"
-            return Verification(expected, Match.DIFFER, proof, text)
-        return Verification(expected, Match.MATCH, proof, "", digest)
+    def _slow_down(self, error: Throttled) -> None:
+        self._gate.slow_down(error.retry_after, str(error))
 
-    def _outwardly(self, expected: Expected, standing: Standing) -> str:
-        """What differs by what HEAD tells; empty when nothing does."""
-        if expected.size is not None and standing.size != expected.size:
-            return f"it has {standing.size} bytes, not {expected.size}"
-        if expected.put_id and standing.put_id not in (expected.put_id, None):
-            return f"somebody else put it there: its mark is {standing.put_id}"
-        if expected.content_type and standing.content_type != expected.content_type:
-            return f"its content type is {standing.content_type}, not {expected.content_type}"
-        for name, value in self._rules.metadata_of(expected).items():
-            if standing.metadata.get(name) != value:
-                return f"its metadata {name} is {standing.metadata.get(name)!r}, not {value!r}"
-        return ""
-
-    async def _digest(self, expected: Expected, standing: Standing) -> tuple[bytes, Proof]:
-        """The SHA-256 of what stands there: the server's own, or by reading every byte."""
-        if standing.proven and standing.sha256 and not self.options.download:
-            return standing.sha256, Proof.CHECKSUM
-        await self._requests.spend(1)
-        await self._bandwidth.spend(standing.size)
-        return await standing_digest(self.store, expected.key), Proof.READ
-
-    async def _digest_of_source(self, expected: Expected) -> bytes:
-        """The SHA-256 of the bytes at the location. Raises an ObjectError of side "source"."""
-        whole = hashlib.sha256()
-        async with self.reader.open(expected.task) as body:
-            while True:
-                held = await self._memory.take(SMALL)
-                try:
-                    piece = await body.read(SMALL)
-                    await asyncio.to_thread(whole.update, piece)
-                finally:
-                    self._memory.give(held)
-                if not piece:
-                    break
-            await body.check()
-        return whole.digest()
+    def _unanswered(self, expected: Expected, error: ObjectError) -> Verification:
+        if error.fault is Fault.FATAL:
+            raise error
+        text = f"its source cannot be read: {error}" if error.side is Side.SOURCE else str(error)
+        if isinstance(error, Forbidden) and error.side is Side.DESTINATION:
+            text += "; without s3:ListBucket an object that is not there looks forbidden"
+        if isinstance(error, Transient) and error.side is Side.DESTINATION:
+            self._silent += 1
+            if self._silent >= SILENT:
+                raise Fatal(f"the destination does not answer any more: {error.message}", side=error.side, hint=GO_ON)
+        return Verification(expected, Match.UNKNOWN, None, text)
 
     async def _find_extras(self, number: int) -> None:
-        if self.options.sample < 1 or self.options.names:
-            return
-        await self.ledger.begin_extras(self.here)
+        """Lists what the migration could have written; a prefix from its start again after an error, which is safe."""
+        prefixes = self.destination.prefixes
+        await self.ledger.begin_extras(number, self.destination.here, prefixes)
+        try:
+            for prefix in prefixes:
+                await self._retry.call(lambda prefix=prefix: self._list(number, prefix), self._slow_down)  # type: ignore[misc]
+        except Stopped:
+            self._go_on()
+        except Forbidden as error:
+            await self.ledger.skip_extras(number)
+            self.observer.event(EventKind.NOTE, f"extra keys were not looked for: {error.message}")
+        except (Transient, Throttled) as error:
+            raise Fatal(f"keys cannot be listed: {error.message}", side=error.side, hint=GO_ON) from error
+
+    async def _list(self, number: int, prefix: str) -> None:
         reserved = self.config.destination.prefix + RESERVED_PREFIX
-        for prefix in self.prefixes:
-            async for keys in self.store.keys(prefix):
-                self._go_on()
-                await self.ledger.keep_extras(number, keys, reserved)
+        await self._requests.spend(1)
+        async for keys in self.destination.store.keys(prefix):
+            self._go_on()
+            await self.ledger.keep_extras(number, keys, reserved)
+            await self._requests.spend(1)

@@ -201,13 +201,16 @@ _VARIANTS = (
 _VERIFICATIONS = (
     """CREATE TABLE verifications (
       id INTEGER PRIMARY KEY,
+      run INTEGER,             -- the run that worked on it last
       scope TEXT NOT NULL,     -- what was asked
       sample REAL NOT NULL,    -- share of the objects that is looked at
       matching INTEGER NOT NULL DEFAULT 0,
       differing INTEGER NOT NULL DEFAULT 0,
       missing INTEGER NOT NULL DEFAULT 0,
       unknown INTEGER NOT NULL DEFAULT 0,
-      extra INTEGER NOT NULL DEFAULT 0,
+      by_checksum INTEGER NOT NULL DEFAULT 0,
+      by_reading INTEGER NOT NULL DEFAULT 0,
+      extra INTEGER,           -- NULL: not looked for
       started_at INTEGER NOT NULL,
       finished_at INTEGER
     )""",
@@ -226,7 +229,8 @@ _VERIFICATIONS = (
     """CREATE VIEW differences AS
       SELECT result, coalesce(variants.key, items.key) AS key, location, verified.message
       FROM verified JOIN items ON items.id = verified.item LEFT JOIN variants ON variants.id = verified.variant
-      WHERE result <> 'match' UNION ALL SELECT 'extra', key, NULL, NULL FROM extras""",
+      WHERE result <> 'match' AND verification = (SELECT max(id) FROM verifications)
+      UNION ALL SELECT 'extra', key, NULL, NULL FROM extras""",
 )
 
 FIRST = "0001-first-tables"

@@ -231,31 +231,36 @@ class SqliteLedger:
         """See the port."""
         return await self._writer.run(variants.tallies)
 
-    async def begin_verification(self, scope: str, sample: float) -> int:
+    async def begin_verification(self, scope: str, sample: float) -> tuple[int, int]:
         """See the port."""
-        return await self._writer.run(lambda c: verifications.begin(c, scope, sample))
+        return await self._writer.run(lambda c: verifications.begin(c, scope, sample, self._queue.run))
 
     async def unverified(
-        self, number: int, after: tuple[int, int], limit: int, sources: Sequence[str] | None
-    ) -> list[Expected]:
+        self, number: int, after: int, limit: int, sources: Sequence[str] | None, *, unseal: bool
+    ) -> tuple[list[Expected], int | None]:
         """See the port."""
-        return await self._writer.run(
-            lambda c: verifications.unverified(
-                c, number, after, limit, _chosen(c, sources), ledger_id=self.id, seal=self._seal
-            )
-        )
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Expected], int | None]:
+            of = verifications.Objects(number, _chosen(connection, sources), self.id, self._seal, unseal)
+            return verifications.unverified(connection, of, after, limit)
+
+        return await self._writer.run(work)
 
     async def keep_verifications(self, number: int, done: Sequence[Verification]) -> None:
         """See the port."""
         await self._writer.run(lambda c: verifications.keep(c, number, done))
 
-    async def begin_extras(self, here: str) -> None:
+    async def begin_extras(self, number: int, here: str, prefixes: Sequence[str]) -> None:
         """See the port."""
-        await self._writer.run(lambda c: verifications.begin_extras(c, here))
+        await self._writer.run(lambda c: verifications.begin_extras(c, number, here, prefixes))
 
     async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
         """See the port."""
         await self._writer.run(lambda c: verifications.keep_extras(c, number, keys, reserved))
+
+    async def skip_extras(self, number: int) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: verifications.skip_extras(c, number))
 
     async def verifications(self) -> list[VerificationSummary]:
         """All of them, the oldest first."""

@@ -2,40 +2,66 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from migrator.core.model import Expected, Match, Verification, VerificationSummary
+from migrator.core.model import Expected, Match, Proof, Verification, VerificationSummary
 from migrator.core.secrets import mask_text
 from migrator.ledger.rows import change_rows, plain
 from migrator.ledger.seal import Seal
 
+Fetch = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
+"""All rows of a query with its parameters."""
+
 _COLUMNS = {Match.MATCH: "matching", Match.DIFFER: "differing", Match.MISSING: "missing", Match.UNKNOWN: "unknown"}
+_PROOFS = {Proof.CHECKSUM: "by_checksum", Proof.READ: "by_reading"}
 
 _STANDS = "(+items.state = 'stored' OR (+items.state = 'skipped' AND items.fault = 'identical'))"
 """Whose object is to be looked at: stored by us, or found there with the same bytes. In place, it is its own source."""
+
+_PAGE = 1_000
+"""Differences that are read at once."""
 
 _BUCKETS = 1_000_000
 """Steps in which a sample's share is measured."""
 
 
-def begin(connection: sqlite3.Connection, scope: str, sample: float) -> int:
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What the verification `number` looks at: all that stands of `sources`; `unseal`: with their whole URLs."""
+
+    number: int
+    sources: Mapping[int, str]
+    ledger_id: str
+    seal: Seal
+    unseal: bool
+
+
+def begin(connection: sqlite3.Connection, scope: str, sample: float, run: int) -> tuple[int, int]:
     """See the port."""
     row = connection.execute(
         "SELECT id FROM verifications WHERE finished_at IS NULL AND scope = ? AND id = (SELECT max(id) FROM"
         " verifications)",
         (scope,),
     ).fetchone()
-    if row:
-        return int(row[0])
-    connection.execute("DELETE FROM extras")
-    return int(
-        connection.execute(
-            "INSERT INTO verifications (scope, sample, started_at) VALUES (?, ?, ?)", (scope, sample, int(time.time()))
-        ).lastrowid
-        or 0
-    )
+    if row is None:
+        connection.execute("DELETE FROM extras")
+        started = connection.execute(
+            "INSERT INTO verifications (run, scope, sample, started_at) VALUES (?, ?, ?, ?)",
+            (run, scope, sample, int(time.time())),
+        )
+        return int(started.lastrowid or 0), 0
+    (number,) = row
+    # The second condition lets SQLite take the small index of what does not match.
+    connection.execute("DELETE FROM verified WHERE verification = ? AND result = 'unknown' AND result <> 'match'", row)
+    connection.execute("UPDATE verifications SET run = ?, unknown = 0 WHERE id = ?", (run, number))
+    (done,) = connection.execute(
+        "SELECT matching + differing + missing FROM verifications WHERE id = ?", row
+    ).fetchone()
+    return number, done
 
 
 def finish(connection: sqlite3.Connection, number: int) -> None:
@@ -44,54 +70,53 @@ def finish(connection: sqlite3.Connection, number: int) -> None:
 
 
 def unverified(
-    connection: sqlite3.Connection,
-    number: int,
-    after: tuple[int, int],
-    limit: int,
-    sources: Mapping[int, str],
-    *,
-    ledger_id: str,
-    seal: Seal,
-) -> list[Expected]:
-    """See the port: the item's own object first (variant 0), then its variants."""
-    (sample,) = connection.execute("SELECT sample FROM verifications WHERE id = ?", (number,)).fetchone()
+    connection: sqlite3.Connection, of: Objects, after: int, limit: int
+) -> tuple[list[Expected], int | None]:
+    """See the port: the item's own object first (variant 0), then its variants.
+
+    A window of item ids at a time: each row is looked at once, however little of it is to be done.
+    """
+    (sample,) = connection.execute("SELECT sample FROM verifications WHERE id = ?", (of.number,)).fetchone()
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
     # A multiplicative hash spreads neighbours apart; the number of the verification in it makes each take another part.
-    chosen = f"((items.id * 2654435761 + {number} * 40503) % {_BUCKETS}) < {int(sample * _BUCKETS)}"
-    numbers = ", ".join(map(str, sources))
-    common = f"items.source IN ({numbers}) AND {_STANDS} AND {chosen}"
-    left = "(verified.verification IS NULL OR verified.verification <> ?)"
+    share = max(1, round(sample * _BUCKETS))
+    chosen = f"((items.id * 2654435761 + {of.number} * 40503) % {_BUCKETS}) < {share}"
+    common = f"items.id > ? AND items.id <= ? AND items.source IN ({', '.join(map(str, of.sources))}) AND {chosen}"
+    left = f"AND verified.verification = {of.number} WHERE {common} AND verified.item IS NULL"
     rows = connection.execute(
-        "SELECT * FROM (SELECT items.id AS item, 0 AS variant, items.source, location, items.key, coalesce(stored_size,"
-        " items.size), items.sha256, items.state = 'stored' AS ours, items.content_type, fingerprint, fields, sealed,"
-        " '' AS mark"
-        " FROM items LEFT JOIN verified ON verified.item = items.id AND verified.variant = 0"
-        f" WHERE {common} AND without_original IS NULL AND items.id >= ? AND (items.id, 0) > (?, ?) AND {left}"
-        " ORDER BY items.id LIMIT ?)"
-        " UNION ALL SELECT * FROM (SELECT items.id, variants.id, items.source, location, variants.key, variants.size,"
-        " variants.sha256, 1, variants.content_type, NULL, NULL, NULL, '/' || variants.name || '.' || variants.format"
-        " FROM items JOIN variants ON variants.item = items.id LEFT JOIN verified ON verified.item = items.id"
-        f" AND verified.variant = variants.id WHERE {common} AND variants.state = 'stored' AND items.id >= ?"
-        f" AND (items.id, variants.id) > (?, ?) AND {left} ORDER BY items.id, variants.id LIMIT ?)"
-        " ORDER BY 1, 2 LIMIT ?",
-        (after[0], *after, number, limit, after[0], *after, number, limit, limit),
+        "SELECT items.id, 0, items.source, location, items.key, coalesce(stored_size, items.size), items.sha256,"
+        " items.etag, items.state = 'stored', items.content_type, fingerprint, fields, sealed, ''"
+        f" FROM items LEFT JOIN verified ON verified.item = items.id AND verified.variant = 0 {left}"
+        f" AND {_STANDS} AND without_original IS NULL"
+        " UNION ALL SELECT items.id, variants.id, items.source, location, variants.key, variants.size, variants.sha256,"
+        # One that was found there is not ours to say what it carries.
+        " variants.etag, variants.adopted IS NOT 1, variants.content_type, NULL, fields, NULL,"
+        " '/' || variants.name || '.' || variants.format"
+        " FROM items JOIN variants ON variants.item = items.id"
+        f" LEFT JOIN verified ON verified.item = items.id AND verified.variant = variants.id {left}"
+        " AND variants.state = 'stored' ORDER BY 1, 2",
+        (after, after + limit) * 2,
     ).fetchall()
-    return [
-        Expected(
-            item=item,
-            variant=variant,
-            source=sources[source],
-            location=location,
-            key=key,
-            size=size,
-            sha256=bytes.fromhex(sha256) if sha256 else None,
-            put_id=f"{ledger_id}/{item}{mark}" if ours else None,
-            content_type=kind,
-            fingerprint=fingerprint,
-            fields=orjson.loads(fields) if fields else None,
-            signed=seal.open(sealed)[0] if sealed else None,
-        )
-        for item, variant, source, location, key, size, sha256, ours, kind, fingerprint, fields, sealed, mark in rows
-    ]
+    return [_expected(of, row) for row in rows], after + limit if after + limit < last else None
+
+
+def _expected(of: Objects, row: tuple[Any, ...]) -> Expected:
+    item, variant, source, location, key, size, sha256, etag, ours, kind, fingerprint, fields, sealed, mark = row
+    return Expected(
+        item=item,
+        variant=variant,
+        source=of.sources[source],
+        location=location,
+        key=key,
+        size=size,
+        sha256=bytes.fromhex(sha256) if sha256 else None,
+        put_id=f"{of.ledger_id}/{item}{mark}" if ours else None,
+        content_type=kind,
+        fingerprint=fingerprint,
+        etag=etag or None,
+        fields=orjson.loads(fields) if fields else None,
+        signed=of.seal.open(sealed)[0] if sealed and (of.unseal or not sha256) else None,
+    )
 
 
 def keep(connection: sqlite3.Connection, number: int, done: Sequence[Verification]) -> None:
@@ -127,20 +152,22 @@ def keep(connection: sqlite3.Connection, number: int, done: Sequence[Verificatio
             if one.sha256 and one.result is Match.MATCH and one.expected.sha256 is None and not one.expected.variant
         ],
     )
-    for result, column in _COLUMNS.items():
-        count = sum(one.result is result for one in done)
-        if count:
-            connection.execute(f"UPDATE verifications SET {column} = {column} + ? WHERE id = ?", (count, number))
+    counts = {column: sum(one.result is result for one in done) for result, column in _COLUMNS.items()}
+    counts |= {column: sum(one.proof is proof for one in done) for proof, column in _PROOFS.items()}
+    changes = ", ".join(f"{column} = {column} + {count}" for column, count in counts.items())
+    connection.execute(f"UPDATE verifications SET {changes} WHERE id = ?", (number,))
 
 
-def begin_extras(connection: sqlite3.Connection, here: str) -> None:
-    """Gathers the keys of the destination that are themselves locations: those beginning with `here` (empty: none)."""
+def begin_extras(connection: sqlite3.Connection, number: int, here: str, prefixes: Sequence[str]) -> None:
+    """See the port. Of locations only those are gathered whose keys a listing of `prefixes` can show."""
+    connection.execute("UPDATE verifications SET extra = coalesce(extra, 0) WHERE id = ?", (number,))
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS here (key TEXT PRIMARY KEY) WITHOUT ROWID")
     connection.execute("DELETE FROM temp.here")
-    if here:
+    for prefix in prefixes if here else ():
+        start = here + prefix
         connection.execute(
             "INSERT OR IGNORE INTO temp.here SELECT substr(location, ?) FROM items WHERE substr(location, 1, ?) = ?",
-            (len(here) + 1, len(here), here),
+            (len(here) + 1, len(start), start),
         )
 
 
@@ -157,24 +184,49 @@ def keep_extras(connection: sqlite3.Connection, number: int, keys: Sequence[str]
     connection.execute("UPDATE verifications SET extra = extra + ? WHERE id = ?", (extra, number))
 
 
+def skip_extras(connection: sqlite3.Connection, number: int) -> None:
+    """See the port."""
+    connection.execute("UPDATE verifications SET extra = NULL WHERE id = ?", (number,))
+    connection.execute("DELETE FROM extras")
+
+
 def summaries(connection: sqlite3.Connection) -> list[VerificationSummary]:
     """All verifications, the oldest first."""
+    columns = ", ".join((*_COLUMNS.values(), *_PROOFS.values()))
+    rows = connection.execute(
+        f"SELECT id, run, scope, sample, extra, started_at, finished_at, {columns} FROM verifications ORDER BY id"
+    )
     return [
-        VerificationSummary(number, scope, dict(zip(Match, results, strict=True)), extra, started, finished)
-        for number, scope, *results, extra, started, finished in connection.execute(
-            "SELECT id, scope, matching, differing, missing, unknown, extra, started_at, finished_at"
-            " FROM verifications ORDER BY id"
+        VerificationSummary(
+            number=number,
+            run=run,
+            scope=scope,
+            sample=sample,
+            results=dict(zip(_COLUMNS, counts[: len(_COLUMNS)], strict=True)),
+            proofs=dict(zip(_PROOFS, counts[len(_COLUMNS) :], strict=True)),
+            extra=extra,
+            started_at=started,
+            finished_at=finished,
         )
+        for number, run, scope, sample, extra, started, finished, *counts in rows
     ]
 
 
-def differences(connection: sqlite3.Connection, limit: int | None) -> list[tuple[str, str, str | None, str | None]]:
-    """(result, key, location, message) of the last verification, in the order of the scan; extra keys last."""
-    return connection.execute(
-        "SELECT result, key, location, message FROM (SELECT result, coalesce(variants.key, items.key) AS key, location,"
-        " verified.message, verified.item AS place FROM verified JOIN items ON items.id = verified.item"
-        " LEFT JOIN variants ON variants.id = verified.variant WHERE result <> 'match'"
-        " AND verification = (SELECT max(id) FROM verifications)"
-        " UNION ALL SELECT 'extra', key, NULL, NULL, 9223372036854775807 FROM extras) ORDER BY place, key LIMIT ?",
-        (-1 if limit is None else limit,),
-    ).fetchall()
+def differences(fetch: Fetch) -> Iterator[tuple[str, str, str, str | None, str | None]]:
+    """(result, key, variant, location, message) of the last verification, in the order of the scan; extra keys last."""
+    place: tuple[object, ...] = (0, -1)
+    while rows := fetch(
+        "SELECT result, coalesce(variants.key, items.key), coalesce(variants.name || '.' || variants.format, ''),"
+        " location, verified.message, verified.item, variant FROM (SELECT *"
+        " FROM verified WHERE verification = (SELECT max(id) FROM verifications) AND result <> 'match'"
+        f" AND (item, variant) > (?, ?) ORDER BY item, variant LIMIT {_PAGE}) AS verified"
+        " JOIN items ON items.id = verified.item LEFT JOIN variants ON variants.id = verified.variant"
+        " ORDER BY verified.item, variant",
+        place,
+    ):
+        yield from (row[:5] for row in rows)
+        place = rows[-1][5:]
+    last = ""
+    while rows := fetch(f"SELECT key FROM extras WHERE key > ? ORDER BY key LIMIT {_PAGE}", (last,)):
+        yield from (("extra", key, "", None, None) for (key,) in rows)
+        (last,) = rows[-1]

@@ -99,10 +99,11 @@ class SettledItem:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the last verification found wrong: `result` is differ, missing, unknown or extra."""
+    """What the last verification found wrong: `result` is differ, missing, unknown or extra; `variant` name.format."""
 
     result: str
     key: str
+    variant: str
     location: str | None
     message: str
 
@@ -304,10 +305,9 @@ class LedgerView:
 
     def differences(self, limit: int | None = None) -> Iterator[Difference]:
         """What the last verification found wrong, then the keys that nothing explains."""
-        with translated(self.path):
-            rows = verifications.differences(self._connection, limit)
-        for result, key, location, message in rows:
-            yield Difference(result, key, location, message or "")
+        found = verifications.differences(self._all)
+        for result, key, variant, location, message in islice(found, limit):
+            yield Difference(result, key, variant, location, message or "")
 
     def variant_tallies(self) -> list[VariantTally]:
         """Counts of variants by source, name, format, state and reason; no row is counted."""

@@ -8,6 +8,7 @@ from migrator.reports import words
 from migrator.reports.overview import Overview
 from migrator.reports.rows import what_happened
 from migrator.reports.variants import HEADS, SIDES, removed_line, table, what_failed
+from migrator.reports.verification import Verified, proofs, verdict, when
 
 
 def markdown(seen: Overview, name: str, version: str, now: float) -> str:
@@ -21,6 +22,7 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
         _failures(seen),
         _failed_variants(seen),
         _failed_rows(seen),
+        _verification(seen.verified),
         _problems(seen),
         _capabilities(seen.capabilities),
         _requests(seen),
@@ -176,6 +178,33 @@ def _failures(seen: Overview) -> Iterator[str]:
         if example := seen.examples.get(fault):
             yield f"Example: {_code(example.location)} -> {_code(example.key)}. {_plain(mask_text(example.message))}"
             yield ""
+
+
+def _verification(seen: Verified | None) -> Iterator[str]:
+    if seen is None:
+        return
+    yield "## Verification"
+    yield ""
+    compared = proofs(seen.last)
+    yield f"{verdict(seen.last)}: {when(seen.last)}, {seen.last.scope}.{f' Compared: {compared}.' if compared else ''}"
+    if seen.last.extra is None:
+        yield "Keys that are not of this migration were not looked for."
+    if seen.stored_since:
+        yield "**Something was stored since:** `migrator verify` looks at that too."
+    yield ""
+    for result, number in seen.counts.items():
+        advice = words.MATCH_ADVICE[result]
+        yield f"- {result} {words.count(number)}: {words.MATCH_MEANING[result]}. What to do: {advice}."
+    if seen.counts:
+        yield ""
+    for each in seen.first:
+        variant = f" (variant {_plain(each.variant)})" if each.variant else ""
+        yield f"- {each.result} {_code(each.key)}{variant}: {_plain(mask_text(each.message))}".removesuffix(": ")
+    if seen.first:
+        more = sum(seen.counts.values()) - len(seen.first)
+        if more > 0:
+            yield f"- and {words.count(more)} more: `migrator report --format differences`"
+        yield ""
 
 
 def _problems(seen: Overview) -> Iterator[str]:

@@ -4,13 +4,24 @@ Read from tallies and small tables, so it is as quick for ten million items as f
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migrator.core.model import Capabilities, Fault, Problem, RecordState, RecordTally, State, Tally, VariantTally
+from migrator.core.model import (
+    Capabilities,
+    Fault,
+    Problem,
+    RecordState,
+    RecordTally,
+    State,
+    Tally,
+    VariantTally,
+    VerificationSummary,
+)
 from migrator.reports.rows import FailedRecord, Targets
 from migrator.reports.variants import Configured, FailedVariant, Named, VariantState, states_of
+from migrator.reports.verification import Difference, Verified, verified
 
 Key = TypeVar("Key", bound=str)
 
@@ -91,6 +102,8 @@ class View(Protocol):
     def variant_qualities(self) -> Mapping[Named, float]: ...
     def failed_variants(self, limit: int | None = None, fault: Fault | None = None) -> Iterator[FailedVariant]: ...
     def waiting_rows(self) -> int: ...
+    def verifications(self) -> Sequence[VerificationSummary]: ...
+    def differences(self, limit: int | None = None) -> Iterator[Difference]: ...
     def runs(self) -> Sequence[PastRun]: ...
     def scans(self) -> Sequence[Scan]: ...
     def capabilities(self) -> Capabilities | None: ...
@@ -144,6 +157,8 @@ class Overview:
     variant_examples: Mapping[str, FailedVariant] = field(default_factory=dict)
     """The first variant of each fault."""
     waiting_rows: int = 0
+    verified: Verified | None = None
+    """The last verification."""
     """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
 
     def items(self, state: State) -> int:
@@ -256,7 +271,15 @@ def overview(view: View, targets: Targets, configured: Configured, *, brief: boo
         variants=variants,
         variant_examples={fault: example for fault, example in first if example},
         waiting_rows=0 if any(source.to_move for source in sources) else view.waiting_rows(),
+        verified=_verified(view, brief=brief),
     )
+
+
+def _verified(view: View, *, brief: bool) -> Verified | None:
+    seen = verified(view.verifications(), view.runs())
+    if seen is None or brief or not seen.counts:
+        return seen
+    return replace(seen, first=tuple(view.differences(FIRST)))
 
 
 def _sources(view: View, variants: Sequence[VariantTally]) -> tuple[SourceState, ...]:

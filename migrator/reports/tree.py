@@ -7,6 +7,7 @@ from migrator.reports import words
 from migrator.reports.overview import Overview, PastRun, SourceState
 from migrator.reports.rows import failed_row
 from migrator.reports.variants import failed_tree, state_tree
+from migrator.reports.verification import verified_tree
 
 Tree = dict[str, object]
 
@@ -37,6 +38,7 @@ def overview_tree(seen: Overview) -> Tree:
         "variants": [state_tree(state) for state in seen.variants],
         "failed_variants": seen.failed_variants,
         "variant_examples": {fault: failed_tree(each) for fault, each in seen.variant_examples.items()},
+        "verification": verified_tree(seen.verified) if seen.verified else None,
         "sources": [source_tree(source) for source in seen.sources],
         "requests": seen.requests,
         "capabilities": asdict(seen.capabilities) if seen.capabilities else None,

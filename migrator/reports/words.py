@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from migrator.core.model import Digest, Fault, Skip
+from migrator.core.model import Digest, Fault, Match, Proof, Skip
 
 MEANING: dict[str, str] = {
     Fault.GONE: "the source has no such object (404, 410, missing file)",
@@ -62,6 +62,30 @@ VARIANT_ADVICE: dict[str, str] = {
     Fault.GONE: "see what is missing with `migrator verify`",
 }
 """What the operator does about variants that were not made."""
+
+EXTRA = "extra"
+
+MATCH_MEANING: dict[str, str] = {
+    Match.DIFFER: "other bytes, or other metadata, than were stored",
+    Match.MISSING: "nothing stands under the key",
+    Match.UNKNOWN: "it could not be told",
+    EXTRA: "keys below the prefixes of this migration that are not of it; they may have stood there before",
+}
+"""What a result of `verify` means of an object."""
+
+MATCH_ADVICE: dict[str, str] = {
+    Match.DIFFER: "bring a former version back, or remove it and put it again from its source; then `migrator verify`",
+    Match.MISSING: "put it again from its source: `migrator report --format differences` lists key and location of each",
+    Match.UNKNOWN: "mend what the message names, then `migrator verify` again",
+    EXTRA: "look whose they are; nothing of them was touched",
+}
+"""What the operator does about it."""
+
+PROOFS: dict[str, str] = {
+    Proof.CHECKSUM: "by the SHA-256 that the server keeps",
+    Proof.READ: "by reading every byte",
+}
+"""How the bytes of an object were compared."""
 
 DIGESTS: dict[str, str] = {
     Digest.SHA256: "SHA-256 sent with the object, checked and kept by the server",

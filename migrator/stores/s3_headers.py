@@ -30,7 +30,10 @@ _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%"
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
-_NOT_OF_A_COPY = frozenset({"cache-control", "content-disposition"})
+TOLD = ("cache-control", "content-disposition")
+"""Headers of its own that a configuration can give an object."""
+
+_NOT_OF_A_COPY = frozenset(TOLD)
 """A copy takes them from its source."""
 
 
@@ -141,6 +144,7 @@ def standing_of(headers: Mapping[str, str]) -> Standing:
         metadata=metadata,
         sha256=kept or _from_hex(metadata.get(SHA256, "")),
         proven=kept is not None,
+        headers={name: headers[name] for name in TOLD if name in headers},
     )
 
 

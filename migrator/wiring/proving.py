@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import dataclass
 
 from migrator.core.config import BucketSource, Config, DirectorySource
-from migrator.core.errors import Interrupted, MigratorError, PreflightError
+from migrator.core.errors import Interrupted, LedgerError, MigratorError, PreflightError
 from migrator.core.keys import compile_template
-from migrator.core.model import Match, VerificationSummary
+from migrator.core.model import Skip, State, VerificationSummary
 from migrator.core.ports import Observer
+from migrator.engine.garbage import collecting_seldom
 from migrator.engine.stopping import Stop
-from migrator.engine.verify import Verify, VerifyOptions
+from migrator.engine.verify import GO_ON, Destination, Verify, VerifyOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
 from migrator.wiring.moving import check_bucket
@@ -17,26 +18,35 @@ from migrator.wiring.moving import check_bucket
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What a verification found, the error that stopped it (if any) and the exit status."""
+    """What a verification found, the error that stopped it (if any) and the exit status.
+
+    `seconds` and `looked_at` are of this run alone; the summary is of the whole verification.
+    """
 
     summary: VerificationSummary
     error: MigratorError | None
     exit_status: int
+    seconds: float
+    looked_at: int
+    requests: dict[str, int]
 
 
 def verify(config: Config, options: VerifyOptions, observer: Observer) -> VerifyResult:
     """Looks at what the ledger calls stored. Raises MigratorError when it cannot even start."""
     selected(config, options.names)
     if not config.ledger_path.exists():
-        raise PreflightError(
-            f"there is no ledger at {config.ledger_path}", "nothing was migrated yet: `migrator migrate`"
-        )
+        raise LedgerError(f"There is no ledger at {config.ledger_path}", "run `migrator migrate` first")
 
     async def run() -> VerifyResult:
         stop = Stop()
-        with stop.on_signals():
-            async with open_ledger(config) as ledger:
-                return await _verify(config, options, observer, ledger, stop)
+        with stop.on_signals(), collecting_seldom():
+            try:
+                async with open_ledger(config) as ledger:
+                    return await _verify(config, options, observer, ledger, stop)
+            except MigratorError:
+                if not stop.signal_number:
+                    raise
+                raise Interrupted(stop.signal_number, stop.reason, GO_ON) from None
 
     return asyncio.run(run())
 
@@ -45,29 +55,44 @@ async def _verify(
     config: Config, options: VerifyOptions, observer: Observer, ledger: SqliteLedger, stop: Stop
 ) -> VerifyResult:
     bucket = await chosen_bucket(config, ledger)
+    expected = await _expected(ledger, options)
+    started = stop.monotonic()
     error: MigratorError | None = None
     async with open_store(config, bucket) as store:
         await check_bucket(store)
         run = await ledger.begin_run("verify", config.digest)
         reader = make_reader(config)
+        endpoint = config.destination.endpoint_url or config.destination.url
+        known = await ledger.capabilities() if await ledger.get_meta("endpoint") == endpoint else None
+        destination = Destination(store, bucket, known, _prefixes(config), _here(config, bucket))
+        verification = Verify(config, destination, ledger, reader, observer, stop, options, expected)
         try:
-            await Verify(
-                config, bucket, ledger, store, reader, observer, stop, options, _prefixes(config), _here(config, bucket)
-            ).execute()
+            await verification.execute()
         except MigratorError as stopped:
             error = stopped
         finally:
             await reader.close()
         summary = (await ledger.verifications())[-1]
+        requests = dict(store.requests)
         status = _status(summary, error)
-        await ledger.finish_run(run, status, dict(store.requests), (0, 0))
-    return VerifyResult(summary, error, status)
+        await ledger.finish_run(run, status, requests, (0, 0))
+    return VerifyResult(summary, error, status, stop.monotonic() - started, verification.looked, requests)
+
+
+async def _expected(ledger: SqliteLedger, options: VerifyOptions) -> int:
+    """About how many objects stand by the ledger's tallies. Raises PreflightError where none of those to move does."""
+    tallies = [tally for tally in await ledger.tallies() if not options.names or tally.source in options.names]
+    variants = [tally for tally in await ledger.variant_tallies() if not options.names or tally.source in options.names]
+    stored = sum(tally.items for tally in tallies if tally.state is State.STORED or tally.reason == Skip.IDENTICAL)
+    stored += sum(tally.variants for tally in variants if tally.state == State.STORED)
+    if not stored and any(tally.items for tally in tallies if tally.state is not State.SKIPPED):
+        raise PreflightError("nothing stands in the destination yet", "`migrator status` says what is left to move")
+    return round(stored * options.sample)
 
 
 def _status(summary: VerificationSummary, error: MigratorError | None) -> int:
-    """What is extra is no difference: it may have stood there before."""
     if error is None:
-        return int(any(count for result, count in summary.results.items() if result is not Match.MATCH))
+        return int(summary.wrong > 0)
     return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
 
 
