@@ -29,6 +29,17 @@ def test_a_run_moves_everything_and_is_counted(tmp_path: Path, case: str, tool: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("case", "tool"), [(case, tool) for case in ("d", "e") for tool in CONTESTANTS[case]])
+def test_a_bucket_is_copied_by_everybody(tmp_path: Path, case: str, tool: str) -> None:
+    load = transfer.make_load(tmp_path / "data", OBJECTS, 1000, folders=0)
+    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0)
+    with bench.origin(case, load) as origin:
+        assert bench.timed(case, tool, load, origin).seconds > 0
+        requests = bench.counted(case, tool, load, origin)
+    assert requests.by_operation["PUT object"] == OBJECTS
+
+
+@pytest.mark.slow
 def test_a_run_that_leaves_objects_behind_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = transfer.make_load(tmp_path / "data", OBJECTS, 1000)
     bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0)
