@@ -124,8 +124,16 @@ class MemoryStore:
         sha256 = hashlib.sha256(kept.body).digest() if self.keeps_checksum else None
         if sha256 is None and (said := kept.upload.metadata.get(SHA256)):
             sha256 = bytes.fromhex(said)
-        metadata = dict(kept.upload.metadata)
-        return Standing(len(kept.body), kept.etag, kept.version_id, kept.upload.content_type, metadata, sha256)
+        return Standing(
+            len(kept.body),
+            kept.etag,
+            kept.version_id,
+            kept.upload.content_type,
+            dict(kept.upload.metadata),
+            sha256,
+            proven=self.keeps_checksum,
+            headers=kept.upload.headers,
+        )
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         self._count("GET")

@@ -63,11 +63,13 @@ def a_task(key: str = "a.jpg", number: int = 1, **changes: Any) -> Task:
 class MemoryBody:
     """Bytes with an announced size, a claimed type and whatever is to go wrong."""
 
-    def __init__(self, data: bytes, size: int | None, check: Callable[[], None]) -> None:
+    def __init__(
+        self, data: bytes, size: int | None, check: Callable[[], None], fingerprint: str | None = None
+    ) -> None:
         self.size = size
         self.content_type: str | None = "image/jpeg"
         self.modified: float | None = None
-        self.fingerprint: str | None = None
+        self.fingerprint = fingerprint
         self.description: Description | None = None
         self._data = data
         self._offset = 0
@@ -91,6 +93,8 @@ class MemoryReader:
         self.changes: dict[str, list[ObjectError]] = {}
         self.opened: list[str] = []
         self.sized = True
+        self.fingerprint: str | None = None
+        """What every source says of its version now."""
 
     def open(self, task: Task) -> AbstractAsyncContextManager[Body]:
         return self._open(task)
@@ -108,7 +112,7 @@ class MemoryReader:
             if self.changes.get(task.key):
                 raise self.changes[task.key].pop(0)
 
-        yield MemoryBody(data, len(data) if self.sized else None, check)
+        yield MemoryBody(data, len(data) if self.sized else None, check, self.fingerprint)
 
     async def close(self) -> None:
         pass
