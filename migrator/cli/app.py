@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import failing, looking, moving, preparing, preview, proving, trying
+from migrator.cli import failing, looking, moving, preparing, preview, proving, trying, undoing
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -87,10 +87,11 @@ def about(
       migrator migrate                     move it; the same command again resumes
       migrator status                      how far it is, from another terminal too
       migrator verify                      prove that everything arrived
+      migrator rollback --dry-run          what it takes to undo all of it
     """
 
 
-for group in (preparing, moving, looking, preview, proving, trying):
+for group in (preparing, moving, looking, preview, proving, undoing, trying):
     for name, command in group.commands.items():
         app.command(name)(command)
 

@@ -113,6 +113,9 @@ def retry(
     fault: Annotated[
         list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only this fault; may be given several times.")
     ] = None,
+    rolled_back: Annotated[
+        bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
+    ] = False,
     config_file: ConfigFile = CONFIG_FILE,
     source: SourceNames = None,
     as_json: Json = False,
@@ -124,16 +127,21 @@ def retry(
       migrator retry                       all failed items
       migrator retry --fault transient     those of one fault
       migrator retry --fault gone --fault forbidden --source lots
+      migrator retry --rolled-back         what was rolled back: `migrator migrate` moves it again
     """
     from migrator import wiring
     from migrator.core.model import Fault
     from migrator.reports import words
 
+    if rolled_back and fault:
+        raise ConfigError("--rolled-back and --fault exclude each other: what was rolled back has not failed")
     unknown = sorted(set(fault or ()) - set(Fault))
     if unknown:
         raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
     config = wiring.load_config(config_file, {})
-    items, records, variants = wiring.retry(config, tuple(fault or ()), tuple(source or ()))
+    items, records, variants = wiring.retry(
+        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back
+    )
     output = Output(as_json=as_json)
     if as_json:
         output.emit({"planned": items, "records": records, "variants": variants})
@@ -142,7 +150,8 @@ def retry(
         found = [words.count(number, word) for number, word in counted if number]
         output.say([f"{' and '.join(found)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
-        output.say(["nothing of that kind has failed; nothing changed"])
+        what = "was rolled back" if rolled_back else "of that kind has failed"
+        output.say([f"nothing {what}; nothing changed"])
     return 0
 
 

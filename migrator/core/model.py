@@ -36,6 +36,8 @@ class State(StrEnum):
     STORED = "stored"
     SKIPPED = "skipped"
     FAILED = "failed"
+    ROLLED_BACK = "rolled-back"
+    """What it had brought into the destination is gone again; it moves again only when that is asked for."""
 
 
 class Fault(StrEnum):
@@ -65,6 +67,8 @@ class RecordState(StrEnum):
     """Its before-image is in the ledger; the update may have been made."""
     RECORDED = "recorded"
     FAILED = "failed"
+    ROLLED_BACK = "rolled-back"
+    """The row holds its before-image again."""
 
 
 class Side(StrEnum):
@@ -294,6 +298,8 @@ class Standing:
     sha256: bytes | None
     proven: bool = False
     """`sha256` is the checksum that the server itself keeps of the bytes, not only our metadata."""
+    modified: float | None = None
+    """When it was put there, by the server's clock, in seconds since the epoch; None where that is not told."""
     headers: Mapping[str, str] | None = None
     """Its Cache-Control and Content-Disposition, names in lower case; None where the destination keeps none at all."""
 

@@ -33,6 +33,7 @@ from migrator.core.model import (
     VariantTally,
     Verification,
 )
+from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.variants import Rendered, Wanted
 
 
@@ -119,8 +120,11 @@ class Store(Protocol):
         """The object's bytes in pieces."""
         ...
 
-    async def delete(self, key: str, version_id: str | None = None) -> None:
-        """Removes an object; an absent one is no error."""
+    async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
+        """Removes an object (or one version of it); an absent one is no error.
+
+        Conflict: it no longer has `etag`, where the destination looks at that; not every server does.
+        """
         ...
 
     async def purge(self, key: str) -> None:
@@ -395,6 +399,60 @@ class VerificationLedger(Protocol):
         ...
 
 
+class RollbackLedger(Protocol):
+    """What `rollback` needs of the ledger. Every write is durable on return."""
+
+    id: str
+
+    async def begin_rollback(self) -> None:
+        """What an earlier rollback left alone is forgotten: this one looks at all of it again."""
+        ...
+
+    async def keep_backups(self, backups: Sequence[tuple[str, int, str]]) -> None:
+        """Notes, for as long as the ledger is open, backups that stand: (name of the object, run, key)."""
+        ...
+
+    async def spare_backups(self, after: str, limit: int) -> list[tuple[str, str]]:
+        """(name of the object, key) of noted backups that no undone item has used, behind the key `after`."""
+        ...
+
+    async def rows_to_undo(self, source: str, after: int, limit: int, scope: Scope) -> list[RowBack]:
+        """Records of `source` behind `after` that may have been updated, for undoing or because of their item."""
+        ...
+
+    async def settle_rows_back(self, back: Sequence[RowBack], left: Sequence[LeftAlone]) -> None:
+        """These rows hold their before-images; those stay as they are."""
+        ...
+
+    async def uploads_to_undo(self, scope: Scope) -> list[tuple[str, str, str]]:
+        """(source, key, upload id) of multipart uploads that are noted as open."""
+        ...
+
+    async def forget_upload(self, key: str, upload_id: str) -> None:
+        """This upload is gone."""
+        ...
+
+    async def remains(self, after: int, limit: int, scope: Scope) -> list[Remains]:
+        """Items behind `after` of which something may stand in the destination."""
+        ...
+
+    async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
+        """What became of items; those of which all is undone, and their waiting rows, are rolled back."""
+        ...
+
+
+class RowsBack(Protocol):
+    """Rows of the user's database that are to hold their before-images again: `Records`, from the other side."""
+
+    async def check(self, changes: Sequence[RowChange]) -> list[RecordOutcome | None]:
+        """What `apply` would say of each row; None where it would update it. Writes nothing."""
+        ...
+
+    async def apply(self, changes: Sequence[RowChange]) -> list[RecordOutcome]:
+        """See `Records`."""
+        ...
+
+
 class Records(Protocol):
     """Rows of the user's database, of all sources that update some.
 
@@ -453,6 +511,7 @@ class EventKind(StrEnum):
     NOTE = "note"
     DIFFERENT = "different"
     VERIFIED = "verified"
+    UNDONE = "undone"
 
 
 class Observer(Protocol):

@@ -63,7 +63,7 @@ class Verdicts:
         if self.versioned and standing.version_id not in (None, "null"):
             return Replace(standing.etag, f"version:{standing.version_id}")
         name = hashlib.sha256(task.key.encode()).hexdigest()
-        backup = self.rules.backup_key(self.run, task.key, name)
+        backup = self.rules.backup_key(task.put_id.partition("/")[0], self.run, task.key, name)
         await self.store.copy(task.key, backup, standing.etag)
         kept = await self.store.head(backup)
         if kept is None or kept.size != standing.size or (standing.sha256 and kept.sha256 != standing.sha256):

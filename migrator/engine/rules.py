@@ -226,10 +226,18 @@ class Rules:
         """Whether the configuration gives an object other headers, metadata or tags than its source has."""
         return bool(self.metadata or self.tags or self.headers)
 
-    def backup_key(self, run: int, key: str, digest: str) -> str:
-        """Where the object that `overwrite` replaces is kept; its own name where that fits into a key."""
-        backup = f"{self.prefix}{RESERVED_PREFIX}backup/{run}/{key}"
-        return backup if len(backup.encode()) <= 1024 else f"{self.prefix}{RESERVED_PREFIX}backup/{run}/{digest}"
+    def backup_key(self, ledger: str, run: int, key: str, digest: str) -> str:
+        """Where the object that `overwrite` replaces is kept; its own name where that fits into a key.
+
+        Of another ledger's run with the same number it is another place: else the one would lose what it kept.
+        """
+        backup = f"{backups_of(self.prefix, ledger)}{run}/{key}"
+        return backup if len(backup.encode()) <= 1024 else f"{backups_of(self.prefix, ledger)}{run}/{digest}"
+
+
+def backups_of(prefix: str, ledger: str) -> str:
+    """What the key of every backup begins with that a run of this ledger made."""
+    return f"{prefix}{RESERVED_PREFIX}backup/{ledger}/"
 
 
 def _source_rules(source: SourceBase) -> SourceRules:

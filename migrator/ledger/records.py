@@ -107,8 +107,10 @@ def ready(connection: sqlite3.Connection, limit: int, sources: dict[int, str]) -
 def _in_state(
     connection: sqlite3.Connection, state: RecordState, source: int, name: str, limit: int
 ) -> list[RecordTask]:
+    # What an attempt before a retry kept is for undoing: the row need not be that any more.
+    before = "before_image" if state is RecordState.INTENDED else "NULL"
     rows = connection.execute(
-        "SELECT records.id, primary_key, seen, records.fields, before_image,"
+        f"SELECT records.id, primary_key, seen, records.fields, {before},"
         " key, sha256, coalesce(stored_size, size), content_type, records.item"
         " FROM records JOIN items ON items.id = records.item"
         f" WHERE records.state = '{state}' AND records.source = ? AND records.fault IS NULL"
@@ -145,16 +147,40 @@ def _variants_of(
 
 
 def intend(connection: sqlite3.Connection, changes: Sequence[RowChange], run: int) -> None:
-    """Keeps what is about to be written. The first before-image of a record is the one that undoing needs."""
+    """Keeps what is about to be written, and what undoing needs: the row as it was before the first attempt."""
     _leave(connection, [change.task for change in changes], RecordState.INTENDED)
+    kept = {
+        number: (before, after)
+        for number, before, after in connection.execute(
+            "SELECT id, before_image, after_image FROM records WHERE before_image IS NOT NULL"
+            " AND id IN (SELECT value FROM json_each(?))",
+            (orjson.dumps([change.task.id for change in changes]).decode(),),
+        )
+    }
     change_rows(
         connection,
-        "UPDATE records SET state = 'intended', before_image = coalesce(records.before_image, v.column2),"
+        "UPDATE records SET state = 'intended', before_image = v.column2,"
         f" after_image = v.column3, run = {run} FROM (VALUES ",
         "(?, ?, ?)",
         ") AS v WHERE records.id = v.column1",
-        [(change.task.id, change.before, change.after) for change in changes],
+        [(change.task.id, _original(change, *kept.get(change.task.id, ("", ""))), change.after) for change in changes],
     )
+
+
+def _original(change: RowChange, before: str, after: str | None) -> str:
+    """The row before any attempt of ours: what shows the `after` of an earlier one had the `before` of that one.
+
+    All else is the row's own, by whomever: somebody may have changed it between two attempts.
+    """
+    if not before or before == change.before:
+        return change.before
+    was, wrote = orjson.loads(before), orjson.loads(after or "{}")
+    now = orjson.loads(change.before)
+    mended = {
+        name: was[name] if name in was and name in wrote and value == wrote[name] else value
+        for name, value in now.items()
+    }
+    return orjson.dumps(mended, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def settle(connection: sqlite3.Connection, outcomes: Sequence[tuple[RecordTask, RecordOutcome]], run: int) -> None:
@@ -207,8 +233,8 @@ def _leave(connection: sqlite3.Connection, tasks: Sequence[RecordTask], state: R
 def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: dict[int, str]) -> int:
     """Failed records ready again, or planned where the object does not stand: how many.
 
-    What was kept of the row before is forgotten: it failed because the row is no longer that. A record whose object was
-    left out (`on_conflict = "skip"`) stays failed.
+    What was kept of the row before stays, for undoing: the update may have been made. A record whose object was left
+    out (`on_conflict = "skip"`) stays failed.
     """
     numbers = ", ".join(map(str, sources))
     chosen = f"records.state = 'failed' AND records.source IN ({numbers}) AND items.id = records.item AND NOT {_LEFT}"
@@ -226,7 +252,7 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
         moves.add(source, RecordState.READY if arrived else RecordState.PLANNED, "", number)
     moves.write(connection)
     return connection.execute(
-        f"UPDATE records SET state = iif({_ARRIVED}, 'ready', 'planned'), fault = NULL, message = NULL,"
-        f" before_image = NULL, after_image = NULL FROM items WHERE {chosen}",
+        f"UPDATE records SET state = iif({_ARRIVED}, 'ready', 'planned'), fault = NULL, message = NULL FROM items"
+        f" WHERE {chosen}",
         values,
     ).rowcount

@@ -94,8 +94,6 @@ class RowIntake:
                     ("state", "'planned'"),
                     ("fault", "NULL"),
                     ("message", "NULL"),
-                    ("before_image", "NULL"),
-                    ("after_image", "NULL"),
                 )
             )
             + " item = v.column2 FROM (VALUES ",

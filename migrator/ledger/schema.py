@@ -233,6 +233,18 @@ _VERIFICATIONS = (
       UNION ALL SELECT 'extra', key, NULL, NULL FROM extras""",
 )
 
+_ROLLBACKS = (
+    """CREATE TABLE left_alone (
+      id INTEGER PRIMARY KEY,
+      kind TEXT NOT NULL,      -- object | row | upload | column
+      name TEXT NOT NULL,      -- key of an object or upload, primary key of a row, column
+      source TEXT NOT NULL,
+      fault TEXT NOT NULL,
+      message TEXT NOT NULL
+    )""",
+    "CREATE INDEX records_done ON records (source, id) WHERE before_image IS NOT NULL OR state = 'recorded'",
+)
+
 FIRST = "0001-first-tables"
 
 MIGRATIONS = {
@@ -240,6 +252,7 @@ MIGRATIONS = {
     "0002-records": _RECORDS,
     "0003-variants": _VARIANTS,
     "0004-verifications": _VERIFICATIONS,
+    "0005-rollbacks": _ROLLBACKS,
 }
 """Name of each step and its statements, in order. A released step never changes: add another."""
 

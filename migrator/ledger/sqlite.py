@@ -29,7 +29,8 @@ from migrator.core.model import (
     Verification,
     VerificationSummary,
 )
-from migrator.ledger import intake, journal, records, variants, verifications
+from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
+from migrator.ledger import intake, journal, records, rollback, variants, verifications
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, Retried, disown, retry
@@ -269,6 +270,42 @@ class SqliteLedger:
     async def finish_verification(self, number: int) -> None:
         """See the port."""
         await self._writer.run(lambda c: verifications.finish(c, number))
+
+    async def begin_rollback(self) -> None:
+        """See the port."""
+        await self._writer.run(rollback.begin)
+
+    async def keep_backups(self, backups: Sequence[tuple[str, int, str]]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: rollback.keep_backups(c, backups))
+
+    async def spare_backups(self, after: str, limit: int) -> list[tuple[str, str]]:
+        """See the port."""
+        return await self._writer.run(lambda c: rollback.spare_backups(c, after, limit))
+
+    async def rows_to_undo(self, source: str, after: int, limit: int, scope: Scope) -> list[RowBack]:
+        """See the port."""
+        return await self._writer.run(lambda c: rollback.rows_to_undo(c, source, after, limit, scope))
+
+    async def settle_rows_back(self, back: Sequence[RowBack], left: Sequence[LeftAlone]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: rollback.settle_rows(c, back, left))
+
+    async def uploads_to_undo(self, scope: Scope) -> list[tuple[str, str, str]]:
+        """See the port."""
+        return await self._writer.run(lambda c: rollback.uploads(c, scope))
+
+    async def remains(self, after: int, limit: int, scope: Scope) -> list[Remains]:
+        """See the port."""
+        return await self._writer.run(lambda c: rollback.remains(c, after, limit, scope, self.id, self._seal))
+
+    async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: rollback.settle(c, done, left))
+
+    async def plan_again(self, sources: Sequence[str] | None = None) -> Retried:
+        """What was rolled back is planned again."""
+        return await self._writer.run(lambda c: rollback.plan_again(c, _chosen(c, sources)))
 
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""

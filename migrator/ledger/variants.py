@@ -53,7 +53,7 @@ def _write(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -
     if not rows:
         return
     names = orjson.dumps([[row[0], row[1], row[2]] for row in rows]).decode()
-    _count(connection, names, -1)
+    count(connection, names, -1)
     change_rows(
         connection,
         f"INSERT INTO variants ({_COLUMNS}) VALUES ",
@@ -61,10 +61,10 @@ def _write(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -
         f" ON CONFLICT (item, name, format) DO UPDATE SET {_REPLACED}",
         rows,
     )
-    _count(connection, names, 1)
+    count(connection, names, 1)
 
 
-def _count(connection: sqlite3.Connection, names: str, sign: int) -> None:
+def count(connection: sqlite3.Connection, names: str, sign: int) -> None:
     """Adds what these variants, [[item, name, format], ...], are now to the tallies, or takes it away."""
     connection.execute(
         "INSERT INTO variant_tallies (source, name, format, state, reason, variants, bytes)"
@@ -119,9 +119,9 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
         values = [orjson.dumps(list(faults)).decode()]
     rows = connection.execute(f"SELECT item, name, format FROM variants WHERE {chosen}", values).fetchall()
     names = orjson.dumps(rows).decode()
-    _count(connection, names, -1)
+    count(connection, names, -1)
     connection.execute(f"UPDATE variants SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values)
-    _count(connection, names, 1)
+    count(connection, names, 1)
     return len(rows)
 
 

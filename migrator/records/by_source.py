@@ -39,6 +39,13 @@ class RecordsBySource:
         rows = self._sources[changes[0].task.source]
         return await in_thread(lambda: rows.apply(changes), _THREAD)
 
+    async def check(self, changes: Sequence[RowChange]) -> list[RecordOutcome | None]:
+        """See `RowsBack`."""
+        if not changes:
+            return []
+        rows = self._sources[changes[0].task.source]
+        return await in_thread(lambda: rows.check(changes), _THREAD)
+
     async def close(self) -> None:
         """See the port."""
         for rows in self._sources.values():

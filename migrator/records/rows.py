@@ -53,6 +53,10 @@ class SourceRows:
         """See the port. A row that the database refuses is found by halving; the others are updated."""
         return self._each(changes, self._apply_patiently)
 
+    def check(self, changes: Sequence[RowChange]) -> list[RecordOutcome | None]:
+        """See `RowsBack`."""
+        return self._each(changes, self._check)
+
     def _each(self, parts: Sequence[T], work: Callable[[Sequence[T]], list[R]]) -> list[R | Failed]:
         try:
             return list(work(parts))
@@ -157,12 +161,23 @@ class SourceRows:
                 self._find_left(connection, changes, keys, outcomes)
         return outcomes
 
+    def _check(self, changes: Sequence[RowChange]) -> list[RecordOutcome | None]:
+        keys = [read_key(change.task.row.primary_key) for change in changes]
+        with self._database.reading() as connection:
+            standing = self._ready_table().rows(connection, keys)
+        return [
+            self._comparison(change, standing.get(key_of(key), []), self._values(change.after), "since it was updated")
+            for change, key in zip(changes, keys, strict=True)
+        ]
+
     def _refuse_what_does_not_fit(self, connection: Connection) -> None:
         """MySQL may be set to cut what is too long, without a word."""
         if self._database.dialect == "mysql":
             connection.exec_driver_sql("SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',STRICT_ALL_TABLES')")
 
-    def _comparison(self, change: RowChange, rows: Sequence[Values], new: Values) -> RecordOutcome | None:
+    def _comparison(
+        self, change: RowChange, rows: Sequence[Values], new: Values, when: str = "while it was being updated"
+    ) -> RecordOutcome | None:
         """What is wrong with the row; None when it is to be updated."""
         if len(rows) != 1:
             return self._conflict(change.task, self._not_one(len(rows)))
@@ -171,7 +186,7 @@ class SourceRows:
             return None
         if self._holds(rows[0], new):
             return Recorded(adopted=True)
-        return self._conflict(change.task, self._who_changed(change.before, now, "while it was being updated"))
+        return self._conflict(change.task, self._who_changed(change.before, now, when))
 
     def _find_left(
         self,
@@ -199,7 +214,13 @@ class SourceRows:
 
     def _values(self, image: str) -> Values:
         values = read_values(image)
-        return tuple(values[column.name] for column in self._ready_table().columns)
+        columns = [column.name for column in self._ready_table().columns]
+        if sorted(columns) != sorted(values):
+            raise Invalid(
+                f"the ledger keeps its {', '.join(sorted(values))}, and update.set names {', '.join(sorted(columns))};"
+                " put update.set back as it was"
+            )
+        return tuple(values[name] for name in columns)
 
     def _ready_table(self) -> Table:
         assert self._table is not None, "prepare comes first"

@@ -1,4 +1,7 @@
-"""Adds the columns that `update.add_columns` names and a table lacks. What is there already is never touched."""
+"""Adds the columns that `update.add_columns` names and a table lacks, and takes away those that were added.
+
+What was there already is never touched.
+"""
 
 import io
 import re
@@ -108,6 +111,23 @@ def add(database: Database, missing: MissingColumn) -> None:
             f"the column {missing.name} of {missing.table} could not be added: {error.message}",
             f"have it done by somebody who may: {missing.statement}",
         ) from error
+
+
+def filled(database: Database, table: str, schema: str | None, column: str) -> int | None:
+    """In how many rows this column holds a value; None where there is no such column."""
+    with database.reading() as connection:
+        if column not in columns_of(sqlalchemy_inspect(connection), table, schema):
+            return None
+        quoted = database.quoted
+        place = ".".join(map(quoted, (schema, table) if schema else (table,)))
+        statement = f"SELECT count(*) FROM {place} WHERE {quoted(column)} IS NOT NULL"
+        return int(connection.exec_driver_sql(statement).scalar_one())
+
+
+def drop(database: Database, table: str, schema: str | None, column: str) -> None:
+    """Drops a column. Raises what the database answers when it does not let us, or not now."""
+    with database.writing() as connection:
+        Operations(MigrationContext.configure(connection)).drop_column(table, column, schema=schema)
 
 
 def _add(context: MigrationContext, table: str, schema: str | None, column: str, kind: str) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from migrator.clients.refusals import shown
 from migrator.core.content import content_type
-from migrator.core.errors import Changed, Fatal, Gone, PreflightError, Transient
+from migrator.core.errors import Changed, Conflict, Fatal, Gone, PreflightError, Transient
 from migrator.core.keys import key_problem
 from migrator.core.model import MIB, RESERVED_PREFIX, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
 from migrator.stores import folder_uploads
@@ -94,10 +94,10 @@ class FolderStore:
         finally:
             os.close(descriptor)
 
-    async def delete(self, key: str, version_id: str | None = None) -> None:
+    async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
         """Removes a file and the folders that it leaves empty. There are no versions here."""
         del version_id
-        await self._count("DELETE", key, lambda tree: tree.remove(key))
+        await self._count("DELETE", key, lambda tree: _delete(tree, key, etag))
 
     async def purge(self, key: str) -> None:
         """The same as `delete`."""
@@ -244,6 +244,13 @@ def _head(tree: Tree, key: str) -> Standing | None:
         os.close(descriptor)
     kind = record.content_type or content_type(key, None, b"")
     return Standing(status.st_size, etag_of(status), None, kind, record.metadata, record.sha256)
+
+
+def _delete(tree: Tree, key: str, etag: str | None) -> None:
+    standing = _head(tree, key) if etag else None
+    if standing and standing.etag != etag:
+        raise Conflict(f"{shown(key)} is no longer what it was", side=Side.DESTINATION)
+    tree.remove(key)
 
 
 def _open_for_reading(tree: Tree, key: str) -> int:

@@ -117,10 +117,11 @@ class S3Store:
         """The object's bytes in pieces."""
         return self._client.stream(key)
 
-    async def delete(self, key: str, version_id: str | None = None) -> None:
-        """Removes an object; an absent one is no error."""
+    async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
+        """Removes an object; an absent one is no error. Most servers do not look at `etag`."""
         query = encode_query({"versionId": version_id}) if version_id else ""
-        await self._client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,))
+        headers = {"if-match": etag} if etag else {}
+        await self._client.send("DELETE", "DELETE", key, headers, query=query, accept=(404,))
 
     async def purge(self, key: str) -> None:
         """Removes every version of an object of our own."""

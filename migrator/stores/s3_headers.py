@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlencode
 
+from migrator.clients.dates import http_date
 from migrator.clients.described import META, read_metadata
 from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query, quote_key
@@ -144,6 +145,7 @@ def standing_of(headers: Mapping[str, str]) -> Standing:
         metadata=metadata,
         sha256=kept or _from_hex(metadata.get(SHA256, "")),
         proven=kept is not None,
+        modified=http_date(headers.get("last-modified", "")),
         headers={name: headers[name] for name in TOLD if name in headers},
     )
 

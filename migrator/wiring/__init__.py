@@ -12,6 +12,7 @@ from migrator.wiring.adapters import view
 from migrator.wiring.checking import Check, setup, smoke, test_connection
 from migrator.wiring.moving import PlanResult, migrate, plan, retry
 from migrator.wiring.proving import VerifyResult, verify
+from migrator.wiring.undoing import RollbackResult, rollback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "Check",
     "PlanResult",
     "Result",
+    "RollbackResult",
     "RunOptions",
     "VerifyResult",
     "load_config",
@@ -34,6 +36,7 @@ __all__ = [
     "preview",
     "preview_rows",
     "retry",
+    "rollback",
     "sample_variants",
     "setup",
     "smoke",

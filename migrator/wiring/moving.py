@@ -252,12 +252,14 @@ async def _plan(config: Config, names: Sequence[str], observer: Observer, tempor
     return PlanResult(summary, config.ledger_path, temporary, error)
 
 
-def retry(config: Config, faults: Sequence[str], names: Sequence[str]) -> Retried:
-    """Puts failed items and records back in their queues and returns how many."""
+def retry(config: Config, faults: Sequence[str], names: Sequence[str], *, rolled_back: bool = False) -> Retried:
+    """Puts failed items and records (or what was rolled back) back in their queues and returns how many."""
     chosen = [source.name for source in selected(config, names)] if names else None
 
     async def run() -> Retried:
         async with open_ledger(config) as ledger:
+            if rolled_back:
+                return await ledger.plan_again(chosen)
             return await ledger.retry(list(faults) or None, chosen)
 
     return asyncio.run(run())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from migrator.core.errors import Gone, ObjectError, Transient
+from migrator.core.errors import Conflict, Gone, ObjectError, Transient
 from migrator.core.model import SHA256, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
 
 
@@ -141,9 +141,15 @@ class MemoryStore:
         for start in range(0, len(body), 1000):
             yield body[start : start + 1000]
 
-    async def delete(self, key: str, version_id: str | None = None) -> None:
+    async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
         self._count("DELETE")
-        self.objects.pop(key, None)
+        kept = self.objects.get(key, [])
+        if etag and kept and kept[-1].etag != etag:
+            raise Conflict(f"{key} is something else", side=Side.DESTINATION)
+        self.objects[key] = [one for one in kept if version_id and one.version_id != version_id]
+        if not self.objects[key]:
+            del self.objects[key]
+        self._maybe_fail("DELETE", after=True)
 
     async def purge(self, key: str) -> None:
         self.objects.pop(key, None)

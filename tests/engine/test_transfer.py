@@ -158,8 +158,8 @@ async def test_overwrite_elsewhere_keeps_a_backup_first() -> None:
     mover.store.stand("a.jpg", b"old")
     outcome = await mover.move()
     assert isinstance(outcome, Stored)
-    assert outcome.replaced == "backup:_migrator/backup/7/a.jpg"
-    assert mover.store.body("_migrator/backup/7/a.jpg") == b"old"
+    assert outcome.replaced == "backup:_migrator/backup/ledger/7/a.jpg"
+    assert mover.store.body("_migrator/backup/ledger/7/a.jpg") == b"old"
     assert mover.store.body("a.jpg") == BYTES
 
 
@@ -409,7 +409,7 @@ async def test_large_objects_are_overwritten_with_a_backup() -> None:
     mover.store.stand("a.jpg", b"old")
     outcome = await mover.move()
     assert isinstance(outcome, Stored)
-    assert outcome.replaced == "backup:_migrator/backup/7/a.jpg"
+    assert outcome.replaced == "backup:_migrator/backup/ledger/7/a.jpg"
     assert mover.store.body("a.jpg") == LARGE
 
 

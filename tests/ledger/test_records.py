@@ -194,16 +194,34 @@ async def test_what_was_intended_comes_first_with_its_first_before_image(ledger:
     await ledger.add("more", page([a_row(1, "x.jpg")]))
     await store_all(ledger)
     third = (await ledger.ready_records(10, ["lots"]))[2]
-    await ledger.intend_records([a_change(third, "first", "new")])
-    await ledger.intend_records([a_change(third, "second", "newer")])
+    await ledger.intend_records([a_change(third, '{"key":"first"}', '{"key":"new"}')])
+    await ledger.intend_records([a_change(third, '{"key":"new"}', '{"key":"newer"}')])
     assert [(task.row.primary_key, task.before) for task in await ledger.ready_records(2)] == [
-        ("[3]", "first"),
+        ("[3]", '{"key":"first"}'),
         ("[1]", None),
     ]
     assert {task.source for task in await ledger.ready_records(100)} == {"lots"}
-    assert query(path, "SELECT before_image, after_image FROM records WHERE state = 'intended'") == [("first", "newer")]
+    assert query(path, "SELECT before_image, after_image FROM records WHERE state = 'intended'") == [
+        ('{"key":"first"}', '{"key":"newer"}')
+    ]
     await ledger.settle_records(each(await ledger.ready_records(100), Recorded(adopted=True)))
     assert {task.source for task in await ledger.ready_records(100)} == {"more"}
+
+
+async def test_a_retry_keeps_what_undoing_needs_column_by_column(ledger: SqliteLedger, path: Path) -> None:
+    await ledger.add("lots", page([a_row(1)]))
+    await store_all(ledger)
+    (task,) = await ledger.ready_records(10)
+    await ledger.intend_records([a_change(task, '{"bucket":"old","key":"a","note":"x"}', '{"bucket":"new","key":"b"}')])
+    # The update was made, nobody was told, and somebody changed the note and the key.
+    await ledger.settle_records([(task, Failed(Fault.CONFLICT, "somebody changed it"))])
+    await ledger.retry()
+    (again,) = await ledger.ready_records(10)
+    assert again.before is None  # the row need not be what it was
+    await ledger.intend_records(
+        [a_change(again, '{"bucket":"new","key":"c","note":"y"}', '{"bucket":"new","key":"b"}')]
+    )
+    assert query(path, "SELECT before_image FROM records") == [('{"bucket":"old","key":"c","note":"y"}',)]
 
 
 async def test_outcomes_and_their_tallies(ledger: SqliteLedger, path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Commands that undo: rollback."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrator.cli.observers.several import Silent
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
+from migrator.cli.output import Output, complain, observing, paint
+from migrator.cli.summary import command
+from migrator.core.errors import ConfigError
+from migrator.core.ports import EventKind
+from migrator.core.undoing import Doing, Undone
+from migrator.reports import words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.core.config import Config
+    from migrator.wiring import RollbackResult
+
+WORDS: Mapping[Doing, tuple[str, str]] = {
+    Doing.PUT_BACK: ("put back as it was", "would be put back as it was"),
+    Doing.DELETE: ("deleted", "would be deleted"),
+    Doing.UNCOVER: ("deleted; what it had covered stands again", "would be deleted; what it covers would stand again"),
+    Doing.RESTORE: ("replaced by what had stood there", "would be replaced by what had stood there"),
+    Doing.DISCARD: ("no longer needed as a backup", "no longer needed as a backup"),
+    Doing.ABORT: ("aborted", "would be aborted"),
+    Doing.DROP: ("dropped", "would be dropped"),
+    Doing.NOTHING: ("as it was already", "as it is already"),
+    Doing.LEAVE: ("left alone", "would be left alone"),
+}
+"""What was done to one thing, and what a dry run says instead."""
+
+PLURALS = {"object": "objects", "variant": "variants", "row": "rows", "upload": "open uploads", "column": "columns"}
+
+EVERY = 1000
+"""Things between two lines of progress."""
+
+
+def rollback(
+    config_file: ConfigFile = CONFIG_FILE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be undone, thing by thing; nothing changes.")
+    ] = False,
+    run: Annotated[
+        int | None, typer.Option("--run", metavar="N", min=1, help="Only what this run did (see `migrator report`).")
+    ] = None,
+    source: SourceNames = None,
+    drop_columns: Annotated[
+        bool,
+        typer.Option(
+            "--drop-columns", help="Also drop columns that `setup` added, where no row holds a value in them."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+    as_json: Json = False,
+) -> int:
+    """Undo what was migrated: rows get their old values, then objects go and what they replaced comes back.
+
+    What somebody changed since is left alone and listed (exit status 1). The same command again goes on where it was.
+
+    \b
+    Examples:
+      migrator rollback --dry-run          each thing that would be undone
+      migrator rollback                    all of it, after the migration's name was typed
+      migrator rollback --run 3 --yes      what run 3 did, without asking
+      migrator rollback --source photos    what came from one source
+      migrator rollback --drop-columns     and the columns that `migrator setup` added
+    """
+    from migrator import wiring
+    from migrator.cli.observers.counts import Counts
+    from migrator.cli.observers.several import Several
+    from migrator.core.undoing import Scope
+    from migrator.engine.rollback import RollbackOptions
+
+    if drop_columns and run is not None:
+        raise ConfigError("--drop-columns: columns are not of one run", hint="leave out --run")
+    options = RollbackOptions(Scope(run, tuple(source or ())), dry_run)
+    config = wiring.load_config(config_file, {})
+    if not dry_run and not yes and config.ledger_path.exists():
+        _confirm(config)
+    output = Output(verbose, quiet, as_json, log_file)
+    shown = [_Undoing(output, dry_run=dry_run)] if dry_run or not (quiet or as_json) else []
+    silent = Output(verbose, quiet=True, log_file=log_file)
+    with observing(silent, config, "rollback", Counts(), log=not dry_run) as log:
+        result = wiring.rollback(config, options, Several([log, *shown]), drop_columns=drop_columns)
+    if as_json:
+        output.emit(_tree(result, dry_run=dry_run))
+    else:
+        output.say(_lines(result, config_file, dry_run=dry_run))
+    return result.exit_status
+
+
+def _confirm(config: "Config") -> None:
+    """Raises ConfigError unless the operator types the name of the migration."""
+    complain([f"This undoes the migration {config.name} in {config.destination.url or config.destination.bucket}."])
+    try:
+        typed = input("Type its name to go on: ").strip()
+    except EOFError:
+        typed = ""
+    if typed != config.name:
+        raise ConfigError("nothing was undone: the name of the migration was not typed", hint="in scripts: --yes")
+
+
+class _Undoing(Silent):
+    """Each thing on stdout for a dry run; else a line on stderr now and then."""
+
+    def __init__(self, output: Output, *, dry_run: bool) -> None:
+        self._output = output
+        self._dry_run = dry_run
+        self._seen = self._said = 0
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        del message
+        if kind is not EventKind.UNDONE:
+            return
+        if self._dry_run:
+            parts = details["undone"]
+            assert isinstance(parts, list)
+            self._show(parts)
+            return
+        self._seen += int(str(details["looked_at"]))
+        if self._seen - self._said >= EVERY:
+            self._said = self._seen
+            complain([f"{words.count(self._seen, 'thing')} looked at"])
+
+    def _show(self, parts: list[dict[str, str]]) -> None:
+        if self._output.as_json:
+            for part in parts:
+                self._output.emit({"event": "undo", **part})
+        else:
+            self._output.say(_line(part, dry_run=True) for part in parts)
+
+
+def _part(part: Undone) -> dict[str, str]:
+    return {"do": part.doing.value, "kind": part.kind, "name": part.name, "source": part.source, "why": part.message}
+
+
+def _line(part: Mapping[str, str], *, dry_run: bool) -> str:
+    why = f" ({part['why']})" if part["why"] else ""
+    return f"  {part['kind']:8} {part['name']}: {WORDS[Doing(part['do'])][dry_run]}{why}"
+
+
+def _tree(result: "RollbackResult", *, dry_run: bool) -> dict[str, object]:
+    return {
+        "event": "summary",
+        "dry_run": dry_run,
+        "done": [
+            {"kind": kind, "do": doing.value, "count": count} for (kind, doing), count in sorted(result.done.items())
+        ],
+        "left_alone": result.left,
+        "examples": [_part(part) for part in result.examples],
+        "stopped": result.error.message if result.error else "",
+        "exit_status": result.exit_status,
+    }
+
+
+def _lines(result: "RollbackResult", config_file: "Path", *, dry_run: bool) -> Iterator[str]:
+    for kind in ("row", "upload", "variant", "object", "backup", "column"):
+        for doing, said in WORDS.items():
+            count = result.done.get((kind, doing), 0)
+            if count and doing is not Doing.NOTHING:
+                text = f"{words.count(count, kind, PLURALS.get(kind, kind + 's'))} {said[dry_run]}"
+                yield paint(text, "red" if doing is Doing.LEAVE else "green")
+    if not dry_run:
+        yield from (_line(_part(part), dry_run=False) for part in result.examples)
+        if result.left > len(result.examples):
+            rest = words.count(result.left - len(result.examples), "more")
+            yield f"  and {rest}: the table `left_alone` of the ledger has all"
+    if result.error:
+        yield f"stopped: {result.error}"
+    elif dry_run:
+        yield f"nothing was changed; `{command('rollback', config_file)}` does it"
+    elif result.left:
+        yield "all else is as it was before; look at what is left, then run the same command again"
+    elif any(count for (_, doing), count in result.done.items() if doing is not Doing.NOTHING):
+        yield f"all of it is as it was before; `{command('retry', config_file)} --rolled-back` plans it again"
+    else:
+        yield "there was nothing to undo"
+
+
+commands = {"rollback": rollback}

@@ -1,0 +1,323 @@
+"""Back to before: rows first, then open uploads, then objects (variants, then originals), then backups that are left.
+
+Deciding and doing are separate: `undoing.py` says what each object needs, and a dry run ends there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from migrator.core.config import Config
+from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Transient
+from migrator.core.model import SMALL, Failed, Fault, RecordOutcome, RowChange, Side
+from migrator.core.ports import Copier, EventKind, Observer, RollbackLedger, RowsBack, Store
+from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, Undone, UndoneItem
+from migrator.engine.guard import Gate, Pace, RetryPolicy, full_jitter
+from migrator.engine.lanes import through_lanes
+from migrator.engine.recording import BATCH, FIRST_PAUSE, LONGEST_PAUSE
+from migrator.engine.rules import Rules, backups_of
+from migrator.engine.stopping import Stop, Stopped
+from migrator.engine.undoing import Undoing
+
+T = TypeVar("T")
+
+SHOWN = 20
+"""Things left alone that are kept for whoever shows the result; the ledger has all."""
+
+PAGE = 500
+"""Items that are fetched from the ledger at once."""
+
+ROW_STAYS = "a row that was updated for it could not be put back and may refer to it"
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOptions:
+    """What the operator asked of this rollback. `dry_run`: say what it would do, and do nothing."""
+
+    scope: Scope = field(default_factory=Scope)
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Rollback:
+    """One rollback over one ledger. `execute` may be called once; `done` counts what it came to."""
+
+    config: Config
+    bucket: str
+    ledger: RollbackLedger
+    store: Store
+    copier: Copier | None
+    rows: RowsBack | None
+    row_sources: Sequence[str]
+    """Sources whose rows were updated."""
+    observer: Observer
+    stop: Stop
+    options: RollbackOptions
+    created: float
+    """When the ledger began, in seconds since the epoch: nothing of ours is older."""
+    done: Counter[tuple[str, Doing]] = field(default_factory=Counter)
+    """(kind, what was done) -> how many."""
+    left: list[Undone] = field(default_factory=list)
+    """The first of what was left alone."""
+    emptied: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(source, column) -> rows in which that column holds nothing again."""
+    _blocked: set[int] = field(default_factory=set)
+    _gate: Gate = field(init=False)
+    _retry: RetryPolicy = field(init=False)
+    _requests: Pace = field(init=False)
+    _undoing: Undoing = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.config.transfer
+        self._gate = Gate(settings.concurrency, self.stop, self.observer)
+        self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
+        self._requests = Pace(settings.requests_per_second, self.stop)
+        rules = Rules.of(self.config, self.bucket)
+        self._undoing = Undoing(self.store, self.copier, rules, self._requests, self.created)
+
+    async def execute(self) -> None:
+        """Undoes everything that is left to undo. Raises what stopped it; what was undone is in the ledger."""
+        if not self.options.dry_run:
+            await self.ledger.begin_rollback()
+        for source in self.row_sources:
+            await self._put_rows_back(source)
+        await self._abort_uploads()
+        await self._list_backups()
+        lanes = self.config.transfer.concurrency
+        await through_lanes(self._pages(), self.undo, self._keep, lanes, self.stop)
+        self._go_on()
+        if self.options.scope == Scope():
+            await self._discard_spare_backups()
+
+    def _go_on(self) -> None:
+        if self.stop.signal_number:
+            raise Interrupted(self.stop.signal_number, self.stop.reason, "the same command goes on where it was")
+
+    async def _put_rows_back(self, source: str) -> None:
+        after = 0
+        while batch := await self.ledger.rows_to_undo(source, after, BATCH, self.options.scope):
+            self._go_on()
+            after = batch[-1].record
+            found = await self._rows_patiently(source, batch)
+            back = [row for row, undone in found if undone.doing is not Doing.LEAVE]
+            self._blocked.update(row.item for row, undone in found if undone.doing is Doing.LEAVE)
+            await self._note([undone for _, undone in found])
+            if not self.options.dry_run:
+                left = _left([undone for _, undone in found])
+                await self.ledger.settle_rows_back(back, left)
+
+    async def _rows_patiently(self, source: str, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
+        """Raises Fatal when the database stays away."""
+        for failures in range(1, self.config.transfer.retries + 2):
+            try:
+                return await self._rows(batch)
+            except Transient as error:
+                last = error
+                await self._pause(full_jitter(failures, FIRST_PAUSE, LONGEST_PAUSE))
+        raise Fatal(
+            f'rows of the source "{source}" are left: {last.message}',
+            side=Side.DATABASE,
+            hint="no object was touched, and no row is half put back; run the same command when it answers",
+        ) from last
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await self.stop.sleep(seconds)
+        except Stopped:
+            self._go_on()
+
+    async def _rows(self, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
+        changes = [row.change for row in batch if row.change]
+        outcomes = dict(zip((change.task.id for change in changes), await self._changed(changes), strict=True))
+        for row in batch:
+            if row.change and outcomes[row.record] is None:
+                self.emptied.update((row.source, name) for name in _emptied(row.change))
+        return [(row, _row_undone(row, outcomes.get(row.record))) for row in batch]
+
+    async def _changed(self, changes: Sequence[RowChange]) -> list[RecordOutcome | None]:
+        """What becomes of each row: None where it is put back (or would be)."""
+        if not changes:
+            return []
+        assert self.rows
+        found = await self.rows.check(changes)
+        if self.options.dry_run:
+            return found
+        due = [change for change, outcome in zip(changes, found, strict=True) if outcome is None]
+        made = iter(await self.rows.apply(due))
+        outcomes = [next(made) if outcome is None else outcome for outcome in found]
+        return [
+            outcome if isinstance(outcome, Failed) or before else None
+            for outcome, before in zip(outcomes, found, strict=True)
+        ]
+
+    async def _abort_uploads(self) -> None:
+        for source, key, upload_id in await self.ledger.uploads_to_undo(self.options.scope):
+            self._go_on()
+            undone = Undone(Doing.ABORT, key, source, "upload", upload_id)
+            try:
+                if not self.options.dry_run:
+                    await self._abort(key, upload_id)
+                    await self.ledger.forget_upload(key, upload_id)
+            except ObjectError as error:
+                undone = _refused(error, key, source, "upload")
+            await self.report([undone])
+
+    async def _abort(self, key: str, upload_id: str) -> None:
+        await self._requests.spend(1)
+        await self._patiently(lambda: self.store.abort(key, upload_id))
+
+    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        return await self._retry.call(request, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+
+    async def _list_backups(self) -> None:
+        """Backups that stand: a kill may have come before the ledger was told of one."""
+        start = backups_of(self.config.destination.prefix, self.ledger.id)
+        try:
+            async for keys in self.store.keys(start):
+                self._go_on()
+                found = [(key[len(start) :].partition("/"), key) for key in keys]
+                backups = [(name, int(run), key) for (run, _, name), key in found if run.isdecimal() and name]
+                await self.ledger.keep_backups(backups)
+        except Forbidden:
+            return  # then the ledger alone tells
+
+    async def _pages(self) -> AsyncIterator[list[Remains]]:
+        after = 0
+        while page := await self.ledger.remains(after, PAGE, self.options.scope):
+            yield page
+            after = page[-1].task.id
+
+    async def _keep(self, done: list[UndoneItem]) -> None:
+        parts = [part for one in done for part in one.all]
+        await self._note(parts)
+        if not self.options.dry_run:
+            await self.ledger.settle_undone(done, _left(parts))
+
+    async def undo(self, remains: Remains) -> UndoneItem:
+        """One item with its variants, patiently. Raises Fatal and Stopped; all else is a result."""
+        task = remains.task
+        await self._gate.enter()
+        try:
+            known, strays = await self._variants(remains)
+            variants = {
+                one.variant: await self._undo(task.source, task.id, remains, one) for one in known if one.variant
+            }
+            found = [await self._undo(task.source, task.id, remains, one) for one in strays]
+            variants |= {
+                one.variant: undone
+                for one, undone in zip(strays, found, strict=True)
+                if one.variant and undone.doing is not Doing.NOTHING
+            }
+            own = await self._undo(task.source, task.id, remains, remains.own) if remains.own else None
+        finally:
+            self._gate.leave(None)
+        return UndoneItem(remains, own, variants)
+
+    async def _variants(self, remains: Remains) -> tuple[Sequence[Placement], Sequence[Placement]]:
+        """Variants that the ledger knows of, and those that a kill may have kept from it."""
+        if remains.own is None and self.options.scope.run is not None:
+            return remains.variants, ()
+        strays = await self._patiently(lambda: self._undoing.strays(remains))
+        return remains.variants, strays
+
+    async def _undo(self, source: str, item: int, remains: Remains, placement: Placement) -> Undone:
+        kind = "variant" if placement.variant else "object"
+        try:
+            return await self._patiently(lambda: self._undo_once(source, item, remains, placement, kind))
+        except ObjectError as error:
+            if error.fault is Fault.FATAL:
+                raise
+            return _refused(error, placement.key, source, kind)
+
+    async def _undo_once(self, source: str, item: int, remains: Remains, placement: Placement, kind: str) -> Undone:
+        plan = await self._undoing.plan(remains.task, placement)
+        if item in self._blocked and plan.doing not in (Doing.NOTHING, Doing.LEAVE):
+            return Undone(Doing.LEAVE, placement.key, source, kind, ROW_STAYS, Fault.CONFLICT)
+        if not self.options.dry_run:
+            if placement.settled_at is None and not placement.variant:
+                await self._abort_unnoted(remains)
+            await self._undoing.carry_out(placement, plan)
+        fault = Fault.CONFLICT if plan.doing is Doing.LEAVE else None
+        return Undone(plan.doing, placement.key, source, kind, plan.message, fault)
+
+    async def _abort_unnoted(self, remains: Remains) -> None:
+        """A kill between the server's answer and the ledger leaves an upload that no ledger row names."""
+        size = remains.task.size
+        if size is not None and size <= SMALL:
+            return
+        try:
+            for upload_id, _ in await self.store.open_uploads(remains.task.key):
+                await self.store.abort(remains.task.key, upload_id)
+        except Forbidden:
+            return  # nobody may list uploads
+
+    async def _discard_spare_backups(self) -> None:
+        after = ""
+        while page := await self.ledger.spare_backups(after, PAGE):
+            for name, backup in page:
+                self._go_on()
+                after = backup
+                await self.report([await self._discard(name, backup)])
+
+    async def _discard(self, name: str, backup: str) -> Undone:
+        """A backup that no item needs: the object that it was made of was never replaced, or has changed since."""
+        placement = Placement(name, "", backups=(backup,))
+        try:
+            return await self._patiently(lambda: self._discard_once(placement, backup))
+        except ObjectError as error:
+            if error.fault is Fault.FATAL:
+                raise
+            return _refused(error, backup, "", "backup")
+
+    async def _discard_once(self, placement: Placement, backup: str) -> Undone:
+        plan = await self._undoing.plan_discard(placement)
+        if not self.options.dry_run:
+            await self._undoing.carry_out(placement, plan)
+        fault = Fault.CONFLICT if plan.doing is Doing.LEAVE else None
+        return Undone(plan.doing, backup, "", "backup", plan.message, fault)
+
+    async def report(self, parts: Sequence[Undone]) -> None:
+        """Counts, tells and keeps what became of things that are no items."""
+        await self._note(parts)
+        if not self.options.dry_run and (left := _left(parts)):
+            await self.ledger.settle_undone([], left)
+
+    async def _note(self, parts: Sequence[Undone]) -> None:
+        for part in parts:
+            self.done[part.kind, part.doing] += 1
+            if part.doing is Doing.LEAVE and len(self.left) < SHOWN:
+                self.left.append(part)
+        told = [_plain(part) for part in parts if part.doing is not Doing.NOTHING]
+        self.observer.event(EventKind.UNDONE, f"{len(parts)} looked at", looked_at=len(parts), undone=told)
+
+
+def _row_undone(row: RowBack, outcome: RecordOutcome | None) -> Undone:
+    name, source = row.primary_key, row.source
+    if isinstance(outcome, Failed):
+        return Undone(Doing.LEAVE, name, source, "row", outcome.message, outcome.fault)
+    done = Doing.PUT_BACK if row.change and outcome is None else Doing.NOTHING
+    return Undone(done, name, source, "row", "")
+
+
+def _plain(part: Undone) -> dict[str, str]:
+    return {"do": part.doing.value, "kind": part.kind, "name": part.name, "source": part.source, "why": part.message}
+
+
+def _emptied(change: RowChange) -> list[str]:
+    """Columns that hold a value now and will hold none."""
+    now, then = json.loads(change.before), json.loads(change.after)
+    return [name for name, value in then.items() if value is None and now.get(name) is not None]
+
+
+def _left(parts: Sequence[Undone]) -> list[LeftAlone]:
+    return [
+        LeftAlone(part.kind, part.name, part.source, part.fault or Fault.CONFLICT, part.message)
+        for part in parts
+        if part.doing is Doing.LEAVE
+    ]
+
+
+def _refused(error: ObjectError, name: str, source: str, kind: str) -> Undone:
+    return Undone(Doing.LEAVE, name, source, kind, str(error), error.fault)
