@@ -42,3 +42,18 @@ def test_two_buckets() -> None:
     assert isinstance(visualizations, TableSource)
     assert visualizations.update
     assert set(visualizations.update.add_columns) < set(visualizations.update.set)
+    assert [len(config.variants_of(source)) for source in config.sources] == [1, 0]
+    assert not config.needed_variants(visualizations)
+
+
+def test_the_local_photos() -> None:
+    config = load(EXAMPLES / "local-photos.toml", {}, {})
+    (photos,) = config.sources
+    assert isinstance(photos, TableSource)
+    assert (photos.root, photos.expect, photos.max_size) == (Path("public/uploads"), "image", 50_000_000)
+    assert [each.format for variant in config.variants_of(photos) for each in variant.wanted] == [
+        *("avif", "webp", "jpeg"),
+        *("avif", "webp", "jpeg"),
+    ]
+    # A row is updated when these stand, and not before.
+    assert config.needed_variants(photos) == (("full", "avif"), ("full", "jpeg"), ("thumbnail", "jpeg"))

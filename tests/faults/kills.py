@@ -51,7 +51,8 @@ def strace_missing() -> str | None:
 
 def _strace(calls: str, number: int) -> list[str]:
     inject = f"inject={calls}:signal=SIGKILL:when={number}"
-    return ["strace", "-f", "-qqq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
+    # Threads are followed, but not the processes that render: whose death costs a variant only, and ends no run.
+    return ["strace", "-f", "-b", "execve", "-qqq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
 
 
 def failing_writes(path: Path, error: str, number: int) -> list[str]:
@@ -62,24 +63,21 @@ def failing_writes(path: Path, error: str, number: int) -> list[str]:
     return ["strace", "-f", "-qqq", "-o", os.devnull, *paths, "-e", f"trace={calls}", "-e", inject]
 
 
-def draw_kill(draw: random.Random, requests: int, *, by_call: bool = True) -> Kill:
+def draw_kill(draw: random.Random, requests: int) -> Kill:
     """Half of them at a system call (where strace can), half at a time; `requests` is what a whole run takes."""
     # The first calls matter as much as the later ones: each order of magnitude has the same chance. Everything is drawn
     # whatever is used, so that a seed means the same without strace.
     call = int(10 ** draw.uniform(0, 2.7))
     moment = Kill(request=draw.choice((0, draw.randrange(requests))), wait=draw.uniform(0, 0.1))
-    return Kill(call=call) if draw.random() < 0.5 and by_call and not strace_missing() else moment
+    return Kill(call=call) if draw.random() < 0.5 and not strace_missing() else moment
 
 
 def run_killed(
     migration: Migration, proxy: Proxy, draw: random.Random, kills: int, requests: int, calls: str = CALLS
 ) -> int:
-    """Runs and kills until a run finishes; after `kills` kills it is left in peace. Returns the number of kills.
-
-    Without `calls` all kills are at times: strace would kill the processes that render, too.
-    """
+    """Runs and kills until a run finishes; after `kills` kills it is left in peace. Returns the number of kills."""
     for number in count():
-        moment = draw_kill(draw, requests, by_call=bool(calls)) if number < kills else None
+        moment = draw_kill(draw, requests) if number < kills else None
         if _run_once(migration, proxy, moment, calls) == 0:
             return number
     raise AssertionError("unreachable")

@@ -21,7 +21,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from benchmarks.photographs import photograph_jpeg
 from tests.faults.checker import Bucket, tally_differences
-from tests.faults.harness import Migration
+from tests.faults.harness import TIMEOUT, Finished, Migration, finish
 from tests.faults.two_buckets_database import Database
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "local-photos.toml"
@@ -192,6 +192,10 @@ class LocalPhotos(Migration):
         self.intended.append(sum(state == "intended" for _, state in states))
         self.environment["RENDERS"] = str(self.folder / f"renders-{len(self.settled)}")
         return super().start(*arguments, **options)
+
+    def run(self, *arguments: str, **options: Any) -> Finished:
+        """Rendering hundreds of photographs takes its time."""
+        return finish(self.start(*arguments, **options), 10 * TIMEOUT)
 
     def opened(self) -> list[Counter[str]]:
         """How often each image was opened, run by run."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import servers
-from tests.faults.kills import fault_kills, fault_seed, run_killed
+from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
 from tests.faults.local_photos import (
     BUCKET,
     LocalPhotos,
@@ -25,7 +25,7 @@ from tests.faults.two_buckets_world import remove_bucket
 pytestmark = pytest.mark.faults
 
 
-def kill_until_done(folder: Path, server: Server, kills: int, count: int) -> None:
+def kill_until_done(folder: Path, server: Server, kills: int, count: int, requests: int) -> None:
     """World after world of `count` photographs, each killed until it is done and judged, until `kills` are done."""
     if missing := database_missing("postgres"):
         pytest.skip(missing)
@@ -43,7 +43,7 @@ def kill_until_done(folder: Path, server: Server, kills: int, count: int) -> Non
             with new_database("postgres") as database, Proxy(server.address, rules=[stood.rule()]) as proxy:
                 album = build_album(world, draw.randrange(2**32), count, database)
                 migration = LocalPhotos(world, bucket, album, database, endpoint=proxy.url)
-                done = run_killed(migration, proxy, draw, kills, requests=7 * count, calls="")
+                done = run_killed(migration, proxy, draw, kills, requests, ANSWERS)
                 differences = [
                     *object_differences(bucket, album),
                     *row_differences(album, database, stood.since),
@@ -77,11 +77,11 @@ def kill_until_done(folder: Path, server: Server, kills: int, count: int) -> Non
 
 @pytest.mark.timeout(300)
 def test_row_01_local_photos_killed_and_run_again(folder: Path, server: Server) -> None:
-    kill_until_done(folder, server, min(4, fault_kills(4)), count=16)
+    kill_until_done(folder, server, min(4, fault_kills(4)), count=16, requests=60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_row_01_local_photos_killed_thirty_times(folder: Path, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue("moto" if servers.ceph_missing() else "ceph20")
-    kill_until_done(folder, server, max(30, fault_kills(300) // 10), count=500)
+    kill_until_done(folder, server, max(30, fault_kills(300) // 10), count=500, requests=300)

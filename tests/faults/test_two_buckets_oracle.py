@@ -1,6 +1,7 @@
 """The oracle of two buckets: it finds nothing after a faultless migration by hand, and each defect that is planted."""
 
 import hashlib
+import io
 import json
 import sqlite3
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.faults.checker import Bucket, s3_client
 from tests.faults.proxy import Proxy
@@ -22,6 +24,7 @@ from tests.faults.two_buckets_oracle import (
     photo_differences,
     row_differences,
     structure_differences,
+    thumbnail_differences,
 )
 from tests.faults.two_buckets_world import FIRST, SECOND, World, build_world, put_photo
 
@@ -182,6 +185,7 @@ LEDGER = """
     CREATE TABLE record_tallies (source, state, reason, records);
     CREATE TABLE uploads (item, upload_id);
     CREATE TABLE problems (place, position, fault, message);
+    CREATE TABLE variants (key, state, fault, message);
     INSERT INTO sources VALUES (1, 'originals'), (2, 'visualizations');
 """
 
@@ -205,6 +209,8 @@ def write_ledger(path: Path, world: World) -> None:
                 "INSERT INTO records VALUES (?, 2, ?, 'recorded', NULL, NULL, ?, ?)",
                 (number[key], name, json.dumps(before), json.dumps(after)),
             )
+        thumbnails = [(key,) for key in world.thumbnails]
+        database.executemany("INSERT INTO variants VALUES (?, 'stored', NULL, NULL)", thumbnails)
         database.execute("INSERT INTO tallies SELECT source, state, '', count(*) FROM items GROUP BY 1")
         database.execute("INSERT INTO record_tallies SELECT source, state, '', count(*) FROM records GROUP BY 1")
 
@@ -245,5 +251,24 @@ def test_the_ledger_is_compared_with_the_moves_and_the_updates(tmp_path: Path, k
         "INSERT INTO records SELECT * FROM records WHERE rowid = 2": "has 2 records in the ledger",
         "UPDATE records SET primary_key = '[5]' WHERE rowid = 2": "nobody asked for its record in the ledger: row 5",
         "UPDATE record_tallies SET records = 1": "the tallies of records say",
+        "DELETE FROM variants WHERE rowid = 1": "missing variant in the ledger: 'plus+sign/thumbnail.jpg'",
+        "UPDATE variants SET state = 'failed' WHERE rowid = 1": "wrong variant in the ledger: ('plus+sign/thumb",
     }.items():
         assert words in ledger_of(path, world, statement), statement
+
+
+def test_thumbnails_must_show_their_originals(bucket: Bucket) -> None:
+    world = build_world(4, "postgres", 20, large=100)
+    right, small, other, *rest = world.thumbnails
+    for key in (right, small, other):
+        made = Image.open(io.BytesIO(world.thumbnails[rest[0] if key == other else key]))
+        buffer = io.BytesIO()
+        made.resize((200, 133) if key == small else (300, 200)).save(buffer, "JPEG")
+        bucket.client().put_object(Bucket=bucket.name, Key=key, Body=buffer.getvalue())
+    found, standing = thumbnail_differences(bucket, world)
+    assert found == [
+        f"wrong thumbnail: {small!r} is a JPEG of (200, 133)",
+        f"wrong thumbnail: {other!r} shows something else",
+        *(f"missing in the bucket: {key!r}" for key in rest),
+    ]
+    assert list(standing) == [right, small, other]

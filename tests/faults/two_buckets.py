@@ -22,6 +22,7 @@ from tests.faults.two_buckets_oracle import (
     photo_differences,
     row_differences,
     structure_differences,
+    thumbnail_differences,
 )
 from tests.faults.two_buckets_world import World
 from tests.faults.wire import Answer, Request
@@ -150,8 +151,10 @@ def everything_wrong(
     """All that the oracle finds after the last run; `before`: the table and the structure of the untouched database."""
     rows, structure = before
     grown = {row for row in database.structure() if row[0] != "audit"}
+    wrong, thumbnails = thumbnail_differences(migration.bucket, world)
     return [
-        *photo_differences(migration.bucket, world.arrived()),
+        *wrong,
+        *photo_differences(migration.bucket, world.arrived() | thumbnails),
         *photo_differences(second, world.second),
         *row_differences(rows, database.table(), world.updates),
         *change_differences(database.changes(), world.updates, stood.since),

@@ -5,6 +5,7 @@ function answers with the differences that it found, in words; none when all is 
 """
 
 import hashlib
+import io
 import json
 import sqlite3
 from collections import Counter
@@ -14,6 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from botocore.exceptions import ClientError
+from PIL import Image, ImageChops, ImageStat
 
 from tests.faults.checker import Bucket, bucket_differences, tally_differences
 from tests.faults.two_buckets_database import Change
@@ -43,6 +47,26 @@ def photo_differences(bucket: Bucket, expected: Mapping[str, Photo]) -> list[str
     with ThreadPoolExecutor(4) as pool:
         standing = [entry for entry in sorted(expected.items()) if repr(entry[0]) not in missing]
         return found + [line for lines in pool.map(compare, standing) for line in lines]
+
+
+def thumbnail_differences(bucket: Bucket, world: World) -> tuple[list[str], dict[str, Photo]]:
+    """The thumbnails against what they must show, and those that stand as objects that ought to."""
+    s3 = bucket.client()
+    found, standing = [], {}
+    for key, original in world.thumbnails.items():
+        try:
+            body = s3.get_object(Bucket=bucket.name, Key=key)["Body"].read()
+        except ClientError:
+            found.append(f"missing in the bucket: {key!r}")
+            continue
+        standing[key] = Photo(body, {"ContentType": "image/jpeg"})
+        made, whole = Image.open(io.BytesIO(body)), Image.open(io.BytesIO(original))
+        if (made.format, made.size) != ("JPEG", (300, 200)):
+            found.append(f"wrong thumbnail: {key!r} is a {made.format} of {made.size}")
+        small, other = (each.convert("RGB").resize((16, 16), Image.Resampling.BOX) for each in (made, whole))
+        if max(ImageStat.Stat(ImageChops.difference(small, other)).mean) > 8:
+            found.append(f"wrong thumbnail: {key!r} shows something else")
+    return found, standing
 
 
 def _header_differences(s3: Any, bucket: str, key: str, photo: Photo) -> list[str]:
@@ -129,6 +153,7 @@ def ledger_differences(ledger: Path, world: World, before: Rows) -> list[str]:
             *_record_differences(records, world.updates, before),
             *tally_differences(database),
             *_record_tally_differences(database),
+            *_variant_differences(database, world),
             *(f"the ledger still holds an upload: {tuple(row)}" for row in database.execute("SELECT * FROM uploads")),
             *(f"a problem in the ledger: {tuple(row)}" for row in database.execute("SELECT * FROM problems")),
         ]
@@ -178,6 +203,16 @@ def _record_differences(records: Sequence[sqlite3.Row], updates: Mapping[str, st
                 found.append(f"row {row} has the {column} {record[column]}, not {ought}")
     found += [f"row {row} has no record in the ledger" for row in sorted(updates.keys() - count.keys())]
     return found + [f"row {row} has {number} records in the ledger" for row, number in count.items() if number > 1]
+
+
+def _variant_differences(database: sqlite3.Connection, world: World) -> list[str]:
+    query = "SELECT key, state, fault, message FROM variants WHERE state <> 'skipped' ORDER BY key"
+    rows = [tuple(row) for row in database.execute(query)]
+    wrong = [row for row in rows if row[1] != "stored" or row[0] not in world.thumbnails]
+    missing = world.thumbnails.keys() - {row[0] for row in rows}
+    return [f"wrong variant in the ledger: {row}" for row in wrong] + [
+        f"missing variant in the ledger: {key!r}" for key in sorted(missing)
+    ]
 
 
 def _primary_key(text: str) -> str:

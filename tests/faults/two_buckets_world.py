@@ -4,12 +4,13 @@ import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from benchmarks.photographs import photograph_jpeg
 from tests.faults.checker import Bucket
 from tests.faults.two_buckets_database import Database
 
@@ -61,6 +62,7 @@ class World:
     rows           of the table, by column
     moves          key in the destination -> where its object comes from
     updates        primary key (as text) -> key that its row must hold afterwards; no other row changes
+    thumbnails     key in the destination -> the photograph that it must show; other originals are no images
     """
 
     first: dict[str, Photo] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class World:
     rows: list[dict[str, Any]] = field(default_factory=list)
     moves: dict[str, Move] = field(default_factory=dict)
     updates: dict[str, str] = field(default_factory=dict)
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
 
     def arrived(self) -> dict[str, Photo]:
         """The whole content of the destination when all is done: nothing of what stood there is gone."""
@@ -87,6 +90,8 @@ def build_world(seed: int, kind: str, count: int, large: int = 12 * MIB) -> Worl
         size = large if number in (20, 21) else 0 if number == 22 else None
         extension = draw.choice(("jpg", "jpg", "jpeg", "JPG", "tif"))
         _original(world, draw, f"{session}/IMG {number}.{extension}", f"{session}/original.{extension}", size)
+        if size is None and number % 4 == 1:
+            _photograph(world, number, f"{session}/IMG {number}.{extension}", f"{session}/thumbnail.jpg")
         key = f"{session}/viz_scan+{number}.png"
         _visualization(world, draw, key, f"{session}/processed.png", size)
         for _ in range(2 if number % 50 == 7 else 1):
@@ -104,6 +109,13 @@ def build_world(seed: int, kind: str, count: int, large: int = 12 * MIB) -> Worl
 def _original(world: World, draw: random.Random, key: str, target: str, size: int | None) -> None:
     world.first[key] = _photo(draw, "image/jpeg", size)
     world.moves[target] = Move("originals", FIRST, key)
+
+
+def _photograph(world: World, number: int, key: str, thumbnail: str) -> None:
+    """Makes the object that stands under `key` a real image, of which there must be a thumbnail."""
+    body = photograph_jpeg(number, (360, 240))
+    world.first[key] = replace(world.first[key], body=body)
+    world.thumbnails[thumbnail] = body
 
 
 def _visualization(world: World, draw: random.Random, key: str, target: str, size: int | None) -> None:
