@@ -243,13 +243,17 @@ class RetryPolicy:
 
     async def call(self, request: Callable[[], Awaitable[T]], slow_down: Callable[[ThrottledError], None]) -> T:
         """One request of a larger attempt (a part), tried again by itself. Raises its last ObjectError."""
+        started = self.clock.monotonic()
+        first: ObjectError | None = None
+        try:
+            return await request()
+        except (Transient, ThrottledError) as error:
+            first = error  # as in `run`: what follows is built for the few that fail
 
         def note(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, ThrottledError):
                 slow_down(error)
-
-        started = self.clock.monotonic()
 
         def over(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
@@ -258,6 +262,10 @@ class RetryPolicy:
             return state.attempt_number > self.retries
 
         async def once() -> T:  # tenacity awaits coroutine functions only, not whatever returns an awaitable
+            nonlocal first
+            if first is not None:
+                failed_first, first = first, None
+                raise failed_first
             return await request()
 
         return await AsyncRetrying(
