@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from migrator.core.errors import ObjectError
 from migrator.core.model import Task
 from migrator.core.ports import Reader, Renderer
-from migrator.core.variants import Rendered, Wanted
+from migrator.core.variants import Wanted
+from migrator.engine.rendering_cost import measure_rendering
 from migrator.engine.variants import is_image
 
-SAMPLE = 20
-"""Objects of a source that are looked at."""
 PATIENCE = 20.0
 """Seconds after which whatever is known by then has to do."""
 LARGEST = 64 * 1024 * 1024
@@ -33,7 +32,7 @@ class Sampled:
     looked: int = 0
     images: int = 0
     seconds: float = 0.0
-    bytes: int = 0
+    bytes: float = 0.0
     failed: int = 0
 
     def __add__(self, other: "Sampled") -> "Sampled":
@@ -81,12 +80,5 @@ async def _look(reader: Reader, renderer: Renderer, task: Task, wanted: Sequence
         return Sampled()
     if not is_image(data):
         return Sampled(looked=1)
-    results = await renderer.render(data, wanted)
-    made = [each for each in results if isinstance(each, Rendered)]
-    return Sampled(
-        looked=1,
-        images=1,
-        seconds=sum(each.seconds for each in made),
-        bytes=sum(len(each.body) for each in made),
-        failed=len(results) - len(made),
-    )
+    cost = await measure_rendering(renderer, [data], wanted)
+    return Sampled(looked=1, images=1, seconds=cost.seconds, bytes=cost.bytes, failed=cost.failed)

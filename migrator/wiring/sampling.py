@@ -10,7 +10,8 @@ from migrator.core.errors import MigratorError
 from migrator.core.model import Task
 from migrator.core.ports import EventKind, Observer
 from migrator.core.variants import Wanted
-from migrator.engine.sampling import SAMPLE, Sampled, sample
+from migrator.engine.rendering_cost import SAMPLE
+from migrator.engine.sampling import Sampled, sample
 from migrator.ledger.view import LedgerView
 from migrator.wiring.adapters import make_reader, make_renderer, selected
 
