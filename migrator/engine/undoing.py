@@ -238,7 +238,7 @@ def _backups(placement: Placement) -> tuple[str, ...]:
 
 
 def _is_older(standing: Standing, placement: Placement) -> bool:
-    """Whether it was there already when ours was known to stand on top of it."""
-    return (
-        standing.modified is not None and placement.settled_at is not None and standing.modified <= placement.settled_at
-    )
+    """Whether it was there already when ours was known to stand on top of it. Without versions nothing is beneath."""
+    if standing.version_id is None or standing.modified is None or placement.settled_at is None:
+        return False
+    return standing.modified <= placement.settled_at

@@ -1,14 +1,24 @@
 """Row 34, and full circles: what was migrated, killed or not, is undone; what somebody changed since is left alone."""
 
-from collections.abc import Mapping
+import os
+import random
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.checker import Bucket
-from tests.faults.harness import Migration
+from tests.faults.harness import TIMEOUT, Migration, kill
+from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
+from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
+from tests.faults.test_row_01_two_buckets import best_server, databases, stage
+
+__all__ = ["best_server"]
 
 pytestmark = pytest.mark.faults
 
@@ -35,11 +45,6 @@ def snapshot(bucket: Bucket) -> Snapshot:
     return found
 
 
-def version(bucket: Bucket) -> None:
-    """Turns versioning on."""
-    bucket.client().put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
-
-
 def put(bucket: Bucket, key: str, body: bytes, **about: Any) -> None:
     bucket.client().put_object(Bucket=bucket.name, Key=key, Body=body, **about)
 
@@ -59,7 +64,7 @@ FILES = {f"photos/{number}.bin": bytes([number]) * (number * 100 + 1) for number
 EVERY_SERVER = pytest.mark.parametrize(
     "server", ["moto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ceph20",))], indirect=True
 )
-versioned = pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
+either = pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
 
 
 def overwriting(folder: Path, bucket: Bucket, **changes: Any) -> Migration:
@@ -73,11 +78,55 @@ def overwriting(folder: Path, bucket: Bucket, **changes: Any) -> Migration:
     return Migration(folder, bucket, destination={"on_conflict": "overwrite", **changes})
 
 
+_numbers = count(1)
+
+
+@pytest.fixture
+def bucket(server: Server, versioned: bool) -> Bucket:
+    """A fresh bucket, whose versioning is what the test asks for."""
+    return server.make_bucket(f"circle-{os.getpid()}-{next(_numbers)}", versioned=versioned)
+
+
+@pytest.fixture
+def versioned() -> bool:
+    """Tests that do not say otherwise have a bucket without versions."""
+    return False
+
+
+class Rolling(Migration):
+    """The same migration, of which every run is a rollback."""
+
+    def __init__(self, migration: Migration) -> None:
+        self.__dict__.update(migration.__dict__)
+
+    def start(
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
+        words = arguments or ("rollback", "--yes", "--drop-columns")
+        return super().start(*words, before=before, environment=environment, stdout=stdout, stderr=stderr)
+
+
+def kill_after(migration: Migration, proxy: Proxy, requests: int) -> None:
+    """Runs it and kills it as soon as it has sent so many requests, if it has not ended by then."""
+    before = len(proxy.seen)
+    words = migration.folder / "words.txt"
+    with words.open("w") as file:
+        process = migration.start(stdout=file.fileno(), stderr=file.fileno())
+    deadline = time.monotonic() + TIMEOUT
+    while process.poll() is None and len(proxy.seen) - before < requests:
+        assert time.monotonic() < deadline, words.read_text()
+        time.sleep(0.002)  # the proxy does not tell by itself
+    kill(process)
+
+
 @EVERY_SERVER
-@versioned
-def test_a_bucket_is_as_it_was_before(folder: Path, server: Server, bucket: Bucket, versioned: bool) -> None:
-    if versioned:
-        version(bucket)
+@either
+def test_a_bucket_is_as_it_was_before(folder: Path, bucket: Bucket) -> None:
     migration = overwriting(folder, bucket)
     before = snapshot(bucket)
     assert migration.run("migrate").status == 0
@@ -95,3 +144,142 @@ def test_a_bucket_is_as_it_was_before(folder: Path, server: Server, bucket: Buck
     migrated = migration.run("migrate")
     assert migrated.status == 0, migrated.words
     assert snapshot(bucket) == before  # nothing moves again unless that is asked for
+
+
+@EVERY_SERVER
+@either
+@pytest.mark.parametrize("whole", [True, False], ids=["done", "killed"])
+@pytest.mark.timeout(600)
+def test_a_bucket_is_as_it_was_before_whenever_either_was_killed(
+    folder: Path, bucket: Bucket, proxy: Proxy, whole: bool
+) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    draw = random.Random(seed)
+    migration = overwriting(folder, bucket)
+    migration.environment["MIGRATOR_DESTINATION__ENDPOINT_URL"] = proxy.url
+    before = snapshot(bucket)
+    kills = max(2, fault_kills(12) // 4)
+    for _ in range(kills):
+        kill_after(migration, proxy, draw.randrange(1, 90))
+    if whole:
+        assert migration.run("migrate").status == 0
+    done = run_killed(Rolling(migration), proxy, draw, kills, 80, ANSWERS)
+    assert snapshot(bucket) == before, f"FAULT_SEED={seed}"
+    print(f"{kills} kills of the migration, {done} of its rollback")
+
+
+@databases
+@pytest.mark.timeout(900)
+def test_two_buckets_and_their_rows_are_as_they_were_before(folder: Path, best_server: Server, kind: str) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    draw = random.Random(seed)
+    with stage(folder, best_server, kind, seed=draw.randrange(2**32), count=40) as all_of_it:
+        migration, proxy, database = all_of_it.migration, all_of_it.proxy, all_of_it.database
+        migration.environment["MIGRATOR_DESTINATION__ON_CONFLICT"] = "overwrite"
+        for key in sorted(all_of_it.world.moves)[::7]:
+            put(migration.bucket, key, b"stood here before", Metadata={"who": "them"}, Tagging="a=b")
+        before = [snapshot(migration.bucket), snapshot(all_of_it.second)]
+        kills = max(2, fault_kills(12) // 4)
+        done = run_killed(migration, proxy, draw, kills, 150, ANSWERS)
+        assert migration.run("verify").status == 0
+        undone = run_killed(Rolling(migration), proxy, draw, kills, 250, ANSWERS)
+        assert [snapshot(migration.bucket), snapshot(all_of_it.second)] == before, f"FAULT_SEED={seed}"
+        rows, structure = all_of_it.before
+        assert database.table() == rows
+        assert {row for row in database.structure() if row[0] != "audit"} == structure
+        print(f"{done} kills of the migration, {undone} of its rollback")
+
+
+def test_row_34_what_somebody_changed_since_is_left_alone(folder: Path, bucket: Bucket) -> None:
+    migration = overwriting(folder, bucket)
+    before = snapshot(bucket)
+    assert migration.run("migrate").status == 0
+    put(bucket, "photos/1.bin", b"somebody's")
+    put(bucket, "photos/3.bin", b"somebody's too")
+    bucket.client().delete_object(Bucket=bucket.name, Key="photos/2.bin")
+    dry, finished = migration.run("rollback", "--dry-run"), migration.run("rollback", "--yes")
+    for said in (dry, finished):
+        assert said.status == 1, said.words
+        assert "2 objects" in said.stdout
+        assert "somebody put something else there since" in said.stdout
+    left = snapshot(bucket)
+    assert left.pop("photos/1.bin null True")[0] == b"somebody's"
+    assert left.pop("photos/3.bin null True")[0] == b"somebody's too"
+    # What it had replaced is the only other thing that is left: the way back of somebody's own object.
+    backup = [key for key in left if key.startswith("_migrator/backup/")]
+    assert [left.pop(key)[0] for key in backup] == [b"before 3"]
+    assert left == {key: value for key, value in before.items() if "photos/3.bin" not in key}
+    names = migration.rows("SELECT kind, name, fault FROM left_alone ORDER BY name")
+    assert names == [("object", "photos/1.bin", "conflict"), ("object", "photos/3.bin", "conflict")]
+    bucket.client().delete_object(Bucket=bucket.name, Key="photos/1.bin")
+    bucket.client().delete_object(Bucket=bucket.name, Key="photos/3.bin")
+    assert migration.run("rollback", "--yes").status == 0
+    assert snapshot(bucket) == before
+
+
+@databases
+def test_row_34_a_row_that_somebody_changed_keeps_its_object(folder: Path, best_server: Server, kind: str) -> None:
+    with stage(folder, best_server, kind, seed=5, count=30, large=100) as all_of_it:
+        migration, database = all_of_it.migration, all_of_it.database
+        before = snapshot(migration.bucket)
+        assert migration.run().status == 0
+        row, key = sorted(all_of_it.world.updates.items())[0]
+        database.execute(f"UPDATE s3_images SET image_type = 'theirs' WHERE image_id = '{row}'")
+        finished = migration.run("rollback", "--yes", "--drop-columns")
+        assert finished.status == 1, finished.words
+        assert "somebody changed image_type since it was updated" in finished.stdout
+        assert "1 row holds a value in it" in finished.stdout
+        now = database.table()
+        changed = now.pop(row)
+        assert (changed["s3_key_processed"], changed["image_type"]) == (key, "theirs")
+        rows = {name: columns for name, columns in all_of_it.before[0].items() if name != row}
+        grown = ("s3_key_processed", "image_type")
+        assert {name: {c: v for c, v in one.items() if c not in grown} for name, one in now.items()} == rows
+        left = snapshot(migration.bucket)
+        assert [name.rsplit(" ", 2)[0] for name in left if name not in before] == [key]
+        # Mended by hand: the rest goes with the same command.
+        database.execute(f"UPDATE s3_images SET image_type = 'processed' WHERE image_id = '{row}'")
+        finished = migration.run("rollback", "--yes", "--drop-columns")
+        assert finished.status == 0, finished.words
+        assert snapshot(migration.bucket) == before
+        assert database.table() == all_of_it.before[0]
+
+
+def test_one_run_or_one_source_is_undone(folder: Path, bucket: Bucket) -> None:
+    tree(folder, FILES)
+    tree(folder / "more", {"more.bin": b"more"})
+    sources = [
+        {"type": "directory", "name": name, "root": str(root / "tree"), "key": f"{name}/{{path}}"}
+        for name, root in (("files", folder), ("more", folder / "more"))
+    ]
+    migration = Migration(folder, bucket, sources=sources)
+    assert migration.run("migrate", "--limit", "5", "--source", "files").status in (0, 5)
+    first = snapshot(bucket)
+    assert len(first) == 5
+    assert migration.run("migrate").status == 0
+    everything = snapshot(bucket)
+    runs = [number for (number,) in migration.rows("SELECT id FROM runs ORDER BY id")]
+    assert migration.run("rollback", "--source", "more", "--yes").status == 0
+    assert everything.keys() - snapshot(bucket).keys() == {"more/more.bin null True"}
+    assert migration.run("rollback", "--run", str(runs[1]), "--yes").status == 0
+    assert snapshot(bucket) == first
+    assert migration.run("retry", "--rolled-back").status == 0
+    finished = migration.run("migrate")
+    assert finished.status == 0, finished.words
+    assert snapshot(bucket) == everything
+    assert migration.run("rollback", "--yes").status == 0
+    assert snapshot(bucket) == {}
+
+
+def test_nothing_is_undone_without_the_name(folder: Path, bucket: Bucket) -> None:
+    migration = overwriting(folder, bucket)
+    missing = migration.run("rollback", "--yes")
+    assert (missing.status, "there is no ledger" in missing.words) == (3, True)
+    assert migration.run("migrate").status == 0
+    after = snapshot(bucket)
+    finished = migration.run("rollback")
+    assert finished.status == 2
+    assert "--yes" in finished.words
+    assert snapshot(bucket) == after
