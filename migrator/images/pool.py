@@ -60,21 +60,27 @@ class RenderPool:
     async def close(self) -> None:
         """See ports.Renderer."""
         self._closed = True
-        workers, self._all = self._all, set()
-        self._idle.clear()
-        for worker in workers:
+        for worker in self._all:
+            worker.kill()
+        while self._idle:
+            worker = self._idle.pop()
+            self._all.discard(worker)
             await worker.end()
+        # The others are at work: who waits for them sees that they are gone, and takes them away.
+        for worker in tuple(self._all):
+            await worker.gone()
 
     async def _attempt(self, data: bytes, job: "_Job") -> None:
         """One worker renders what is left of `job`, or dies of it."""
         try:
-            worker = self._idle.pop() if self._idle else await self._start()
+            worker = await self._free()
         except OSError as error:
             job.fail_rest(f"no process could be started for it: {error.strerror}", retryable=True)
             return
         finished = False
         try:
-            finished = await worker.work(data, job, self._limits.seconds)
+            # It may have been closed while the process started.
+            finished = not self._closed and await worker.work(data, job, self._limits.seconds)
         finally:
             # Also when this was cancelled: the worker is in the middle of something then.
             if finished and not self._closed:
@@ -83,22 +89,39 @@ class RenderPool:
                 self._all.discard(worker)
                 job.interrupted(await worker.end())
 
+    async def _free(self) -> "_Worker":
+        """An idle worker that still lives, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            self._all.discard(worker)
+            await worker.end()
+        return await self._start()
+
     async def _start(self) -> "_Worker":
+        starting = asyncio.ensure_future(asyncio.to_thread(self._spawn))
+        try:
+            worker = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on and there will be a process: nobody else would end it.
+            await (await starting).end()
+            raise
+        self._all.add(worker)
+        return worker
+
+    def _spawn(self) -> "_Worker":
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         with theirs:
-            arguments = (str(theirs.fileno()), json.dumps(dataclasses.asdict(self._limits)))
-            process = await asyncio.to_thread(
-                subprocess.Popen,
-                (*self._command, *arguments),
+            process = subprocess.Popen(
+                (*self._command, str(theirs.fileno()), json.dumps(dataclasses.asdict(self._limits))),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        ours.setblocking(False)
-        worker = _Worker(process, ours)
-        self._all.add(worker)
-        return worker
+        return _Worker(process, ours)
 
 
 class _Job:
@@ -148,6 +171,11 @@ class _Worker:
         self._late = 0.0
         self._gone = False
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs: an idle one may have been killed by somebody else."""
+        return self._process.poll() is None
+
     async def work(self, data: bytes, job: _Job, seconds: float) -> bool:
         """Renders what is left of `job`. False when the process is of no more use."""
         loop = asyncio.get_running_loop()
@@ -162,7 +190,8 @@ class _Worker:
                 async with asyncio.timeout(seconds):
                     answer, body = await self._receive()
                 if "end" in answer:
-                    return True
+                    self._gone = answer["end"] == "last"
+                    return not self._gone
                 _take(answer, body, job, numbers)
         except TimeoutError:
             self._late = seconds
@@ -172,11 +201,19 @@ class _Worker:
             pass  # what it says is none of our words: an image may have taken it over
         return False
 
+    def kill(self) -> None:
+        """Ends the process, whatever it is at."""
+        self._process.kill()
+
+    async def gone(self) -> None:
+        """Returns once the process has ended."""
+        await asyncio.to_thread(self._process.wait)
+
     async def end(self) -> str:
         """Kills the process and says how it ended, as the end of a sentence."""
         self._socket.close()
         if not self._gone:
-            self._process.kill()
+            self.kill()
         try:
             status = await asyncio.to_thread(self._process.wait, _LAST_BREATH)
         except subprocess.TimeoutExpired:

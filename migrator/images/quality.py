@@ -21,15 +21,18 @@ NEAR = 0.97
 MOST_STEPS = 12
 """Times that the dimensions shrink, to a seventh: what is smaller still is no use to anybody."""
 
-_MARGINS = (0.035, 0.012, 0.01, 0.03)
+_MARGINS = (0.035, 0.012, 0.01, 0.02)
 """How far below the limit the first, second, ... encode aims (natural logarithm): about the error of its prediction.
 The last one had better fit, or it was for nothing."""
 
 _SAFE_MARGIN = 0.12
-"""The same for the last encode when nothing has fitted yet."""
+"""The same at most for the last encode when nothing has fitted yet; less where the limit is near."""
 
-_STEEPNESS = 0.45
+_STEEPNESS = 0.3
 """The part of its expected slope that a size surely has: what is predicted to be too large with this, is."""
+
+_NOISE = 0.03
+"""Height on the curve within which the slope between two sizes says little: both are whole steps of a quantizer."""
 
 _AREA = 1.6
 """Exponent of the side length by which the size falls: smaller images have more detail in each pixel."""
@@ -102,9 +105,10 @@ class _Search:
             return len(self._levels) - 1
         if self.fits >= 0 and self._near_enough(self._line):
             return None
-        last_chance = self.encodes == MOST_ENCODES - 1 and self.fits < 0
-        aim = self._limit - (_SAFE_MARGIN if last_chance else _MARGINS[self.encodes])
-        index = self._highest(self._line, aim)
+        margin = _MARGINS[self.encodes]
+        if self.encodes == MOST_ENCODES - 1 and self.fits < 0:
+            margin = min(_SAFE_MARGIN, margin + (self.smallest - self._limit) / 3)
+        index = self._highest(self._line, self._limit - margin)
         return max(self.fits + 1, min(self._exceeds - 1, index))
 
     def _fitted(self) -> curves.Line:
@@ -114,8 +118,10 @@ class _Search:
             near = [self.fits, self._exceeds]
         base = near[0]
         slope = self._line.slope if self._line else 1.0
-        if len(near) == 2 and (run := self._curve[near[1]] - self._curve[base]):
-            slope = (self._sizes[near[1]] - self._sizes[base]) / run
+        if len(near) == 2:
+            low, high = sorted(near)
+            run, rise = self._curve[high] - self._curve[low], self._sizes[high] - self._sizes[low]
+            slope = (rise + _NOISE * slope) / (run + _NOISE)
         slope = max(0.1, min(8.0, slope))
         return curves.Line(self._sizes[base] - slope * self._curve[base], slope)
 

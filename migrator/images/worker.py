@@ -39,7 +39,7 @@ def confine(limits: Limits) -> None:
 
 def serve(pool: socket.socket, limits: Limits, rendering: Render = render) -> None:
     """Renders until the pool is gone, or IMAGES were rendered."""
-    for _ in range(IMAGES):
+    for number in range(1, IMAGES + 1):
         head = _read(pool, HEAD.size)
         if head is None:
             return
@@ -49,7 +49,7 @@ def serve(pool: socket.socket, limits: Limits, rendering: Render = render) -> No
         if not _answer(pool, data, read_wanted(message["wanted"]), limits, rendering):
             return
         signal.alarm(0)
-        pool.sendall(frame({"end": True}))
+        pool.sendall(frame({"end": "last" if number == IMAGES else "next"}))
 
 
 def _answer(pool: socket.socket, data: bytes, wanted: Sequence[Wanted], limits: Limits, rendering: Render) -> bool:

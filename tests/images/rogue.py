@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
+from migrator.images import worker
 from migrator.images.messages import Limits, frame
 from migrator.images.worker import confine, serve
 
@@ -60,6 +61,8 @@ def main() -> None:
         sys.exit(1)
     if how == "decoder":
         JpegImagePlugin.JpegImageFile.load = lambda _: crash()  # type: ignore[method-assign,assignment]
+    elif how == "brief":
+        worker.IMAGES = 1
     elif how == "nonsense":
         misbehave_in(lambda: pool.sendall(frame({"done": 99}, 0)), "webp")
     elif how == "pretend":

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from migrator.core.model import Failed, Fault
 from migrator.core.variants import Rendered, Wanted
@@ -92,6 +94,22 @@ async def test_a_worker_that_was_taken_over_is_not_believed(how: str) -> None:
     assert rendered(results) == ["jpeg", "png"]
 
 
+async def test_workers_that_retire_are_replaced() -> None:
+    async with pool("brief", size=2) as made:
+        many = await asyncio.gather(*(made.render(JPEG, WANTED) for _ in range(7)))
+        assert [len(rendered(each)) for each in many] == [3] * 7
+        assert not children()
+
+
+async def test_idle_workers_that_were_killed_are_replaced() -> None:
+    async with pool(size=2) as made:
+        for _ in range(3):
+            results = await asyncio.gather(*(made.render(JPEG, WANTED) for _ in range(4)))
+            assert [len(rendered(each)) for each in results] == [3] * 4
+            for pid in children():
+                os.kill(pid, signal.SIGKILL)
+
+
 async def test_workers_that_cannot_start_are_told_of() -> None:
     async with pool("absent") as made:
         results = await made.render(JPEG, WANTED)
@@ -105,11 +123,11 @@ async def test_an_image_of_too_many_pixels_is_not_decoded() -> None:
 
 
 async def test_memory_that_runs_out_is_a_fault_with_a_name() -> None:
-    """A picture of 400 MB in 350 MiB."""
-    data = saved(chart((2, 2)).resize((10_000, 10_000)), "PNG", compress_level=1)
-    async with pool(limits=Limits(memory=350 << 20)) as made:
+    """A picture of 256 MB in 256 MiB."""
+    data = saved(Image.new("RGB", (8000, 8000)), "PNG", compress_level=1)
+    async with pool(limits=Limits(memory=256 << 20)) as made:
         failed = only_failure(await made.render(data, WANTED[:1]))
-        assert "350 MiB of memory" in failed.message
+        assert "256 MiB of memory" in failed.message
         assert rendered(await made.render(JPEG, WANTED)) == ["jpeg", "webp", "png"]
 
 
@@ -120,8 +138,8 @@ async def test_a_render_that_is_given_up_leaves_the_pool_usable() -> None:
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
-        assert not children()
         assert rendered(await made.render(JPEG, WANTED[::2])) == ["jpeg", "png"]
+    assert not children()
 
 
 async def test_closing_ends_what_is_at_work() -> None:
