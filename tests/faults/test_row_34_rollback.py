@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.photographs import photograph_jpeg
 from tests.faults.checker import Bucket
-from tests.faults.harness import TIMEOUT, Migration, kill
+from tests.faults.harness import TIMEOUT, Migration, kill, tree_source
 from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
@@ -283,3 +284,32 @@ def test_nothing_is_undone_without_the_name(folder: Path, bucket: Bucket) -> Non
     assert finished.status == 2
     assert "--yes" in finished.words
     assert snapshot(bucket) == after
+
+
+@pytest.mark.parametrize(("original", "versioned"), [(True, True), (False, False)], ids=["original", "variants-only"])
+@pytest.mark.timeout(600)
+def test_variants_that_a_kill_kept_from_the_ledger_go_too(
+    folder: Path, bucket: Bucket, proxy: Proxy, original: bool
+) -> None:
+    images = {f"{number}.jpg": photograph_jpeg(number, (360, 240)) for number in range(6)}
+    tree(folder, images | {"words.txt": b"no image"} if original else images)
+    source = tree_source(folder / "tree", keep_original=original)
+    migration = Migration(folder, bucket, endpoint=proxy.url, sources=[source], transfer={"concurrency": 2})
+    with migration.config.open("a") as file:
+        file.write(
+            '[[variants]]\nname = "thumb"\nkey = "thumbs/{stem}.{format}"\nwidth = 60\nformats = ["jpeg", "webp"]\n'
+        )
+    put(bucket, "bystander.txt", b"nobody's business")
+    before = snapshot(bucket)
+    for requests in (14, 20):
+        kill_after(migration, proxy, requests)
+        assert migration.run("rollback", "--yes").status == 0
+        assert snapshot(bucket) == before, requests
+        assert migration.run("retry", "--rolled-back").status == 0
+    assert migration.run("migrate").status == 0
+    expected = {f"thumbs/{number}.{kind}" for number in range(6) for kind in ("jpeg", "webp")}
+    expected |= {"bystander.txt", *((*images, "words.txt") if original else ())}
+    assert {name.rsplit(" ", 2)[0] for name in snapshot(bucket)} == expected
+    assert migration.run("verify").status == 0
+    assert migration.run("rollback", "--yes").status == 0
+    assert snapshot(bucket) == before
