@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 COMMANDS = [
     *("init", "setup", "test-connection", "smoke"),
     *("plan", "migrate", "retry", "copy"),
-    *("status", "report", "demo"),
+    *("status", "report", "preview", "verify", "rollback", "demo"),
 ]
 
 

@@ -169,7 +169,7 @@ def test_the_environment_alone_can_be_a_whole_configuration() -> None:
         ("MIGRATOR_SOURCES__X__KEY", "x", "there is no such place"),
         ("MIGRATOR_NAME__X", "x", 'there is no such place; above it is "lots"'),
         ("MIGRATOR_NOTIFY__WEBHOOK_URL_ENV", "X", "notify (MIGRATOR_NOTIFY__WEBHOOK_URL_ENV): not available yet"),
-        ("MIGRATOR_SOURCES__1__QUERY", "X", "sources[1].query (MIGRATOR_SOURCES__1__QUERY): not available yet"),
+        ("MIGRATOR_SOURCES__1__QUERY", "X", 'sources[1].query (MIGRATOR_SOURCES__1__QUERY): a key of sources of type "table"; this one is "directory"'),
     ],
 )
 def test_a_variable_that_is_no_key_or_no_value(file: Path, name: str, value: str, line: str) -> None:
@@ -244,7 +244,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         "sources[0].query",
         "sources[0].fields",
         "sources[0].varants",
-        "sources[1].type",
+        "sources[1].key",
         "sources[2].type",
         "transfer.concurrency",
         "transfer.timeout",
@@ -255,7 +255,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
         "sources[3].min_size",
         "sources[3].key",
         "sources[3].fields",
-        "destination.tags.b",
+        *["destination.tags.b"] * 2,  # for each source that has no such value
     ]
 
 
@@ -286,8 +286,8 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ({"sources": [{"root": "x", "key": "y"}]}, 'sources[0].type: missing; expected one of "directory", "manifest"'),
         ({"sources": [{"type": 3}]}, "sources[0].type: found the number 3; expected one of"),
         (
-            {"sources": [{"type": "table", "query": "x"}]},
-            'sources[0].type: sources of type "table" are not available yet',
+            {"sources": [{"type": "table", "key": "{id}", "query": "x", "database_url_env": "X"}]},
+            "sources[0].location: missing; expected a template",
         ),
         ({"destination": "s3://x"}, 'destination: found "s3://x"; expected a table'),
         ({"bucket": "x"}, "bucket: unknown key here; nearest: bucket of [destination]"),
