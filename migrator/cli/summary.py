@@ -82,6 +82,8 @@ def _next(seen: Overview, stopped: bool, config_file: Path) -> Iterator[str]:
         yield f"next    {retried}, then `{command('migrate', config_file)}`, tries the variants again that failed"
     elif seen.items(State.FAILED) or seen.problem_count:
         yield f"next    `{command('report', config_file)} --format csv -o failed.csv` lists what failed"
+    elif seen.items(State.ROLLED_BACK):
+        yield f"next    nothing; `{command('retry', config_file)} --rolled-back` plans what was rolled back again"
     else:
         yield f"next    all done; `{command('report', config_file)}` says so on one page"
 

@@ -98,9 +98,10 @@ def rollback(
 
 def _confirm(config: "Config") -> None:
     """Raises ConfigError unless the operator types the name of the migration."""
-    complain([f"This undoes the migration {config.name} in {config.destination.url or config.destination.bucket}."])
+    where = config.destination.url or config.destination.bucket
+    complain([f"This undoes the migration {config.name} in {where}. Type its name to go on:"])
     try:
-        typed = input("Type its name to go on: ").strip()
+        typed = input().strip()
     except EOFError:
         typed = ""
     if typed != config.name:
