@@ -112,6 +112,20 @@ class Rolling(Migration):
         return super().start(*words, before=before, environment=environment, stdout=stdout, stderr=stderr)
 
 
+def miscounted(migration: Migration) -> list[tuple[Any, ...]]:
+    """Tallies of the ledger that are not what counting its rows gives."""
+    return migration.rows(
+        "WITH counted AS (SELECT source, state, coalesce(fault, '') AS reason, count(*) AS number FROM items"
+        " GROUP BY 1, 2, 3), told AS (SELECT source, state, reason, items FROM tallies WHERE items <> 0),"
+        " rows_counted AS (SELECT source, state, coalesce(fault, ''), count(*) FROM records GROUP BY 1, 2, 3),"
+        " rows_told AS (SELECT source, state, reason, records FROM record_tallies WHERE records <> 0)"
+        " SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM told)"
+        " UNION ALL SELECT * FROM (SELECT * FROM told EXCEPT SELECT * FROM counted)"
+        " UNION ALL SELECT * FROM (SELECT * FROM rows_counted EXCEPT SELECT * FROM rows_told)"
+        " UNION ALL SELECT * FROM (SELECT * FROM rows_told EXCEPT SELECT * FROM rows_counted)"
+    )
+
+
 def kill_after(migration: Migration, proxy: Proxy, requests: int) -> None:
     """Runs it and kills it as soon as it has sent so many requests, if it has not ended by then."""
     before = len(proxy.seen)
@@ -189,6 +203,7 @@ def test_two_buckets_and_their_rows_are_as_they_were_before(folder: Path, best_s
         assert [snapshot(migration.bucket), snapshot(all_of_it.second)] == before, f"FAULT_SEED={seed}"
         rows, structure = all_of_it.before
         assert database.table() == rows
+        assert miscounted(migration) == []
         assert {row for row in database.structure() if row[0] != "audit"} == structure
         print(f"{done} kills of the migration, {undone} of its rollback")
 
@@ -266,10 +281,12 @@ def test_one_run_or_one_source_is_undone(folder: Path, bucket: Bucket) -> None:
     assert everything.keys() - snapshot(bucket).keys() == {"more/more.bin null True"}
     assert migration.run("rollback", "--run", str(runs[1]), "--yes").status == 0
     assert snapshot(bucket) == first
+    assert miscounted(migration) == []
     assert migration.run("retry", "--rolled-back").status == 0
     finished = migration.run("migrate")
     assert finished.status == 0, finished.words
     assert snapshot(bucket) == everything
+    assert miscounted(migration) == []
     assert migration.run("rollback", "--yes").status == 0
     assert snapshot(bucket) == {}
 
