@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from migrator.core.model import Fault, RecordState, RecordTask, Row, RowChange, Skip, State, Task
+from migrator.core.model import RecordState, RecordTask, Row, RowChange, Skip, State, Task
 from migrator.core.secrets import mask_text
 from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, UndoneItem
 from migrator.ledger import records, variants
@@ -343,13 +343,6 @@ def _keep_left(connection: sqlite3.Connection, left: Sequence[LeftAlone]) -> Non
         "",
         [(one.kind, plain(one.name), one.source, one.fault, plain(mask_text(one.message))) for one in left],
     )
-
-
-def left_alone(connection: sqlite3.Connection, limit: int) -> tuple[int, list[LeftAlone]]:
-    """How many, and the first of them."""
-    (count,) = connection.execute("SELECT count(*) FROM left_alone").fetchone()
-    rows = connection.execute("SELECT kind, name, source, fault, message FROM left_alone ORDER BY id LIMIT ?", (limit,))
-    return count, [LeftAlone(kind, name, source, Fault(fault), message) for kind, name, source, fault, message in rows]
 
 
 def plan_again(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
