@@ -203,7 +203,7 @@ class Copier(Protocol):
         """Copies an object of at most 5 GiB that has `etag`: to a key with all that it carries, or as an Upload says.
 
         Taken: `absent` was asked, is honoured, and something stands there. Changed: the object has another ETag (where
-        the server ignores the condition, nobody looks). Transient and ambiguous for an answer that turned into an error.
+        the server ignores the condition, nobody looks). Transient, ambiguous for an answer that turned into an error.
         """
         ...
 

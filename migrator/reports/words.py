@@ -75,7 +75,7 @@ MATCH_MEANING: dict[str, str] = {
 
 MATCH_ADVICE: dict[str, str] = {
     Match.DIFFER: "bring a former version back, or remove it and put it again from its source; then `migrator verify`",
-    Match.MISSING: "put it again from its source: `migrator report --format differences` lists key and location of each",
+    Match.MISSING: "put it again from its source; `migrator report --format differences` has key and location of each",
     Match.UNKNOWN: "mend what the message names, then `migrator verify` again",
     EXTRA: "look whose they are; nothing of them was touched",
 }
