@@ -24,7 +24,8 @@ from benchmarks.ledger import MB, ROOT, Figure, shown
 from benchmarks.measuring import measure, wait_for_quiet
 from migrator.cli.observers.several import Silent
 from migrator.core.loading import load
-from migrator.core.model import RecordState, Settlement, Stored
+from migrator.core.model import Settlement, Stored
+from migrator.core.records import RecordState
 from migrator.engine.recording import Recording
 from migrator.engine.stopping import Stop
 from migrator.ledger.view import LedgerView

@@ -13,7 +13,8 @@ from migrator.cli.options import CONFIG_FILE, ConfigFile, Json
 from migrator.cli.output import Output
 from migrator.cli.summary import command, totals
 from migrator.core.errors import ConfigError, MigratorError
-from migrator.core.model import RecordState, State
+from migrator.core.model import State
+from migrator.core.records import RecordState
 from migrator.reports import words
 from migrator.reports.verification import difference_tree, status_line, verified, write_differences
 

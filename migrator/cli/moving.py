@@ -139,9 +139,7 @@ def retry(
     if unknown:
         raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
     config = wiring.load_config(config_file, {})
-    items, records, variants = wiring.retry(
-        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back
-    )
+    items, records, variants = wiring.retry(config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back)
     output = Output(as_json=as_json)
     if as_json:
         output.emit({"planned": items, "records": records, "variants": variants})

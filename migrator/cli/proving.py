@@ -9,8 +9,8 @@ from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, 
 from migrator.cli.output import Output, observing, paint
 from migrator.cli.summary import aimed, command
 from migrator.core.errors import ConfigError, Interrupted
-from migrator.core.model import Match
 from migrator.core.secrets import mask_text
+from migrator.core.verification import Match
 from migrator.reports import words
 from migrator.reports.verification import named, proofs, verdict
 

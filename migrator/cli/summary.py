@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from migrator.cli.options import CONFIG_FILE
 from migrator.core.errors import Interrupted, LimitReached, MigratorError
-from migrator.core.model import RecordState, State, Summary
+from migrator.core.model import State, Summary
+from migrator.core.records import RecordState
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview, SourceState

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from migrator.core.records import RecordTally, Row
 
 MIB = 1024 * 1024
 
@@ -56,21 +60,6 @@ class Fault(StrEnum):
     FATAL = "fatal"
 
 
-class RecordState(StrEnum):
-    """Where a record stands. Text in the ledger."""
-
-    PLANNED = "planned"
-    """It waits for its object."""
-    READY = "ready"
-    """Everything that it refers to stands in the destination."""
-    INTENDED = "intended"
-    """Its before-image is in the ledger; the update may have been made."""
-    RECORDED = "recorded"
-    FAILED = "failed"
-    ROLLED_BACK = "rolled-back"
-    """The row holds its before-image again."""
-
-
 class Side(StrEnum):
     """The end of a transfer at which something happened."""
 
@@ -118,20 +107,6 @@ class Digest(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The database row in which a location stood, as the scan read it.
-
-    primary_key  JSON array of its key's values, spelled by core/row_values.py: the same text for the same row
-    seen         JSON object of the columns that location and key are made of; they must still hold when it is updated
-    fields       text of the names that `update.set` wants, or None
-    """
-
-    primary_key: str
-    seen: str
-    fields: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """One object that a scan found: from `location` to `key`.
 
@@ -152,7 +127,7 @@ class Item:
     fingerprint: str | None = None
     fields: Mapping[str, str] | None = None
     signed: str | None = None
-    row: Row | None = None
+    row: "Row | None" = None
     here: str | None = None
 
 
@@ -476,152 +451,6 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordTask:
-    """One row to update: its item has arrived.
-
-    values  what templates may use of the stored object: key, sha256, size, content_type; a value may be None
-    before  the before-image (JSON object, column -> value) that an earlier attempt kept, or None
-    variants  keys of the variants that the rows of this source refer to, by (name, format)
-    """
-
-    id: int
-    source: str
-    row: Row
-    values: Mapping[str, str | None]
-    before: str | None = None
-    variants: Mapping[tuple[str, str], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RowChange:
-    """What is about to be written: JSON objects, column -> value, spelled by core/row_values.py."""
-
-    task: RecordTask
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The row holds the new values. `adopted`: it held them before this attempt."""
-
-    adopted: bool = False
-
-
-RecordOutcome = Recorded | Failed
-
-
-@dataclass(frozen=True, slots=True)
-class RecordTally:
-    """Records of one source in one state: how many. `reason` is the fault of failed ones, else empty."""
-
-    source: str
-    state: RecordState
-    reason: str
-    records: int
-
-
-class Match(StrEnum):
-    """What `verify` found of one object. Text in the ledger."""
-
-    MATCH = "match"
-    DIFFER = "differ"
-    MISSING = "missing"
-    UNKNOWN = "unknown"
-    """It could not be told: the destination did not answer, or nothing is left to compare its bytes with."""
-
-
-class Proof(StrEnum):
-    """How the bytes of an object were compared."""
-
-    CHECKSUM = "checksum"
-    """The server keeps a SHA-256 of its own."""
-    READ = "read"
-    """Every byte was read back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """An object that must stand in the destination, as the ledger knows it; `variant` 0 is the item's own object.
-
-    put_id  the mark of our put; None for what was found there. What a server copied by itself may carry none
-    sha256  None where a server copied it and told no digest: then the source's bytes are the measure
-    etag    what it was when it was stored: never a hash, but another one tells that it was written again
-    """
-
-    item: int
-    variant: int
-    source: str
-    location: str
-    key: str
-    size: int | None
-    sha256: bytes | None
-    put_id: str | None
-    content_type: str | None
-    fingerprint: str | None
-    etag: str | None = None
-    fields: Mapping[str, str] | None = None
-    signed: str | None = None
-
-    @property
-    def task(self) -> Task:
-        """For a reader of the source."""
-        return Task(
-            self.item,
-            self.put_id or "",
-            self.source,
-            self.location,
-            self.key,
-            self.size,
-            self.fingerprint,
-            fields=self.fields,
-            signed=self.signed,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What one look at one object showed. `proof` is None where the bytes were not compared."""
-
-    expected: Expected
-    result: Match
-    proof: Proof | None
-    message: str
-    sha256: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationSummary:
-    """One verification: objects by result and by how their bytes were compared; times in seconds since the epoch.
-
-    run          the run that worked on it last
-    scope        what was asked, in words
-    extra        keys that nothing explains; None where they were not looked for
-    finished_at  None: it was interrupted, and the same command goes on with it
-    """
-
-    number: int
-    run: int | None
-    scope: str
-    sample: float
-    results: Mapping[Match, int]
-    proofs: Mapping[Proof, int]
-    extra: int | None
-    started_at: int
-    finished_at: int | None
-
-    @property
-    def looked_at(self) -> int:
-        """Objects that have a result."""
-        return sum(self.results.values())
-
-    @property
-    def wrong(self) -> int:
-        """Objects that do not match. What is extra is no difference: it may have stood there before."""
-        return self.looked_at - self.results.get(Match.MATCH, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class VariantTally:
     """Variants of one source, name and format in one state: how many and how many bytes."""
 
@@ -659,7 +488,7 @@ class Summary:
     moved_bytes: int
     requests: Mapping[str, int] = field(default_factory=dict)
     """Requests to the destination by operation (PUT, HEAD, ...)."""
-    records: tuple[RecordTally, ...] = ()
+    records: "tuple[RecordTally, ...]" = ()
     variants: tuple[VariantTally, ...] = ()
 
     def items(self, state: State) -> int:

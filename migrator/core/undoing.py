@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from migrator.core.model import Fault, RowChange, Task
+from migrator.core.model import Fault, Task
+from migrator.core.records import RowChange
 
 
 class Doing(StrEnum):

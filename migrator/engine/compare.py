@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from migrator.core.errors import Fatal, Gone, MigratorError, ObjectError, Throttled, Transient
-from migrator.core.model import SMALL, Expected, Match, Proof, Side, Standing, Verification
+from migrator.core.model import SMALL, Side, Standing
 from migrator.core.ports import Reader, Store
+from migrator.core.verification import Expected, Match, Proof, Verification
 from migrator.engine.conflict import standing_digest
 from migrator.engine.guard import Memory, Pace
 from migrator.engine.rules import Rules

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Forbidden, Invalid, Transient
+from migrator.core.ledger_ports import Uploads
 from migrator.core.model import (
     COPIED,
     MARKS,
@@ -27,7 +28,7 @@ from migrator.core.model import (
     Task,
     Upload,
 )
-from migrator.core.ports import Copier, EventKind, Observer, Uploads
+from migrator.core.ports import Copier, EventKind, Observer
 from migrator.engine.copying_parts import PartCopies
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means

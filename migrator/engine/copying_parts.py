@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from migrator.core.errors import Changed, Gone, Transient
+from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, Copied, Described, Guards, OpenUpload, Part, Side, Taken, Task, Upload
-from migrator.core.ports import Copier, Observer, Uploads
+from migrator.core.ports import Copier, Observer
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.multipart import MAX_PARTS, PARTS_IN_FLIGHT

@@ -1,10 +1,12 @@
 """Variants of images that stand already: configured later, asked for again, or found in place by the scan."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 
 from migrator.core.errors import Changed, Invalid, ObjectError
+from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Fault, Lacking, Side, VariantOutcome, VariantTally
-from migrator.core.ports import Ledger, Observer
+from migrator.core.ports import Observer
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.lanes import through_lanes
 from migrator.engine.means import Means
@@ -60,14 +62,17 @@ class LaterVariants:
 
     async def _make(self, job: Lacking) -> tuple[Lacking, Sequence[VariantOutcome]]:
         await self._gate.enter()
+        leave: Callable[[], object] = partial(self._gate.leave, None)
         try:
-            return job, await self._make_from(job)
+            made = await self._make_from(job)
+            leave = self._gate.leave_well
+            return job, made
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
             return job, self._variants.unmade(job.task, error.fault, str(error), only=job.wanted)
         finally:
-            self._gate.leave(None)
+            leave()
 
     async def _make_from(self, job: Lacking) -> tuple[VariantOutcome, ...]:
         if job.size > self._means.memory.limit:

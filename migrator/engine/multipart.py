@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient
+from migrator.core.ledger_ports import Uploads
 from migrator.core.model import (
     MIB,
     SMALL,
@@ -22,7 +23,7 @@ from migrator.core.model import (
     Task,
     Upload,
 )
-from migrator.core.ports import Body, Observer, Uploads
+from migrator.core.ports import Body, Observer
 from migrator.engine.conflict import Replace, standing_digest
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means

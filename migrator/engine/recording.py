@@ -9,8 +9,10 @@ import contextlib
 from collections.abc import Sequence
 
 from migrator.core.errors import Fatal, Transient
-from migrator.core.model import RecordOutcome, RecordTask, RowChange, Side
-from migrator.core.ports import Clock, EventKind, Ledger, Observer, Records
+from migrator.core.ledger_ports import Ledger
+from migrator.core.model import Side
+from migrator.core.ports import Clock, EventKind, Observer, Records
+from migrator.core.records import RecordOutcome, RecordTask, RowChange
 from migrator.engine.guard import full_jitter
 from migrator.engine.stopping import Stopped
 

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Transient
-from migrator.core.model import SMALL, Failed, Fault, RecordOutcome, RowChange, Side
-from migrator.core.ports import Copier, EventKind, Observer, RollbackLedger, RowsBack, Store
+from migrator.core.ledger_ports import RollbackLedger
+from migrator.core.model import SMALL, Failed, Fault, Side
+from migrator.core.ports import Copier, EventKind, Observer, RowsBack, Store
+from migrator.core.records import RecordOutcome, RowChange
 from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, Undone, UndoneItem
 from migrator.engine.guard import Gate, Pace, RetryPolicy, full_jitter
 from migrator.engine.lanes import through_lanes

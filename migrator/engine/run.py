@@ -6,20 +6,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
-from migrator.core.model import (
-    CopyMode,
-    RecordState,
-    RecordTally,
-    Settlement,
-    Side,
-    State,
-    Stored,
-    Summary,
-    Tally,
-    Task,
-    VariantTally,
-)
-from migrator.core.ports import EventKind, Ledger, Observer, Source, Store
+from migrator.core.ledger_ports import Ledger
+from migrator.core.model import CopyMode, Settlement, Side, State, Stored, Summary, Tally, Task, VariantTally
+from migrator.core.ports import EventKind, Observer, Source, Store
+from migrator.core.records import RecordState, RecordTally
 from migrator.engine.garbage import collecting_seldom
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
 from migrator.engine.later_variants import LaterVariants

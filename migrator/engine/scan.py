@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from migrator.core.errors import Fatal, ObjectError, Throttled, Transient
+from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Page
-from migrator.core.ports import Ledger, Observer, Source
+from migrator.core.ports import Observer, Source
 from migrator.core.threads import in_thread
 from migrator.engine.probe import patiently
 

@@ -5,17 +5,10 @@ from dataclasses import dataclass, field
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Throttled, Transient
-from migrator.core.model import (
-    RESERVED_PREFIX,
-    Capabilities,
-    Digest,
-    Expected,
-    Fault,
-    Match,
-    Side,
-    Verification,
-)
-from migrator.core.ports import EventKind, Observer, Reader, Store, VerificationLedger
+from migrator.core.ledger_ports import VerificationLedger
+from migrator.core.model import RESERVED_PREFIX, Capabilities, Digest, Fault, Side
+from migrator.core.ports import EventKind, Observer, Reader, Store
+from migrator.core.verification import Expected, Match, Verification
 from migrator.engine.compare import Comparison
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
 from migrator.engine.lanes import through_lanes

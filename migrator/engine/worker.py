@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, ObjectError
+from migrator.core.ledger_ports import Ledger, Uploads
 from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
-from migrator.core.ports import Clock, Ledger, Observer, Reader, Renderer, Store, Uploads
+from migrator.core.ports import Clock, Observer, Reader, Renderer, Store
 from migrator.engine.conflict import Verdicts
 from migrator.engine.copying import Copies, Copying
 from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy

@@ -29,7 +29,9 @@ _SAFE_MARGIN = 0.12
 """The same at most for the last encode when nothing has fitted yet; less where the limit is near."""
 
 _STEEPNESS = 0.3
-"""The part of its expected slope that a size surely has: what is predicted to be too large with this, is."""
+_STEEPNESS_OF_JPEG = 0.15
+"""The part of its expected slope that a size surely has: what is predicted to be too large with this, is. One more
+encode of a JPEG costs next to nothing."""
 
 _NOISE = 0.03
 """Height on the curve within which the slope between two sizes says little: both are whole steps of a quantizer."""
@@ -81,6 +83,7 @@ class _Search:
         self.smallest = math.inf
         self._exceeds = len(levels)
         self._levels = levels
+        self._steepness = _STEEPNESS_OF_JPEG if image_format == "jpeg" else _STEEPNESS
         self._limit = limit
         self._curve = [curves.height(image_format, level) for level in levels]
         self._line = expected
@@ -132,7 +135,7 @@ class _Search:
     def _near_enough(self, line: curves.Line) -> bool:
         """Whether nothing better than what fits by more than NEAR can fit too."""
         size, height = self._sizes[self.fits], self._curve[self.fits]
-        steep = line.slope * _STEEPNESS
+        steep = line.slope * self._steepness
         rest = range(self.fits + 1, self._exceeds)
         highest = max((i for i in rest if size + steep * (self._curve[i] - height) <= self._limit), default=self.fits)
         return self._levels[self.fits] >= NEAR * self._levels[highest]

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from migrator.core.model import Fault, RecordTask, Row
+from migrator.core.model import Fault
+from migrator.core.records import RecordTask, Row
 
 Pages = Callable[[str], Iterator[tuple[Any, ...]]]
 """Runs a query whose first column is an id, page by page, and hands out its rows without it."""

@@ -7,17 +7,8 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import (
-    Failed,
-    Fault,
-    RecordOutcome,
-    RecordState,
-    RecordTally,
-    RecordTask,
-    Row,
-    RowChange,
-    Skip,
-)
+from migrator.core.model import Failed, Fault, Skip
+from migrator.core.records import RecordOutcome, RecordState, RecordTally, RecordTask, Row, RowChange
 from migrator.core.secrets import mask_text
 from migrator.ledger.rows import change_rows, plain
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from migrator.core.model import RecordState, RecordTask, Row, RowChange, Skip, State, Task
+from migrator.core.model import Skip, State, Task
+from migrator.core.records import RecordState, RecordTask, Row, RowChange
 from migrator.core.secrets import mask_text
 from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, UndoneItem
 from migrator.ledger import records, variants

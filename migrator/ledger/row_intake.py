@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from migrator.core.model import Fault, Item, Problem, RecordState, Row
+from migrator.core.model import Fault, Item, Problem
+from migrator.core.records import RecordState, Row
 from migrator.ledger.records import RecordMoves, follow_items
 from migrator.ledger.rows import change_rows
 

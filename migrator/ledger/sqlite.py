@@ -13,23 +13,18 @@ from typing import TypeVar
 from migrator.core.errors import LedgerError
 from migrator.core.model import (
     Capabilities,
-    Expected,
     Lacking,
     OpenUpload,
     Page,
-    RecordOutcome,
-    RecordTally,
-    RecordTask,
-    RowChange,
     Settlement,
     Tally,
     Task,
     VariantOutcome,
     VariantTally,
-    Verification,
-    VerificationSummary,
 )
+from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
+from migrator.core.verification import Expected, Verification, VerificationSummary
 from migrator.ledger import intake, journal, records, rollback, variants, verifications
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from migrator.core.model import Expected, Match, Proof, Verification, VerificationSummary
 from migrator.core.secrets import mask_text
+from migrator.core.verification import Expected, Match, Proof, Verification, VerificationSummary
 from migrator.ledger.rows import change_rows, plain
 from migrator.ledger.seal import Seal
 

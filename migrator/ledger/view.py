@@ -14,17 +14,9 @@ from typing import Any
 import orjson
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import (
-    Capabilities,
-    Fault,
-    Problem,
-    RecordTally,
-    RecordTask,
-    Tally,
-    Task,
-    VariantTally,
-    VerificationSummary,
-)
+from migrator.core.model import Capabilities, Fault, Problem, Tally, Task, VariantTally
+from migrator.core.records import RecordTally, RecordTask
+from migrator.core.verification import VerificationSummary
 from migrator.ledger import journal, record_view, records, variant_view, variants, verifications
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder

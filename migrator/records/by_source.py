@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from migrator.core.model import RecordOutcome, RecordTask, RowChange
+from migrator.core.records import RecordOutcome, RecordTask, RowChange
 from migrator.core.threads import in_thread
 from migrator.records.rows import SourceRows
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from migrator.clients.database import Database
 from migrator.core.config import TableSource
 from migrator.core.keys import compile_template
-from migrator.core.model import RecordTask
+from migrator.core.records import RecordTask
 from migrator.core.row_values import read_key
 from migrator.records.table import Table, Values, find_table, key_of
 from migrator.records.values import NewValues, Unfit

@@ -11,7 +11,8 @@ from migrator.clients.database import Database
 from migrator.clients.database_errors import Deadlock
 from migrator.core.config import TableSource
 from migrator.core.errors import Invalid
-from migrator.core.model import Failed, Fault, Recorded, RecordOutcome, RecordTask, RowChange, Side
+from migrator.core.model import Failed, Fault, Side
+from migrator.core.records import Recorded, RecordOutcome, RecordTask, RowChange
 from migrator.core.row_values import read_key, read_values, spelled
 from migrator.records.table import Key, Table, Values, find_table, key_of, seen_now
 from migrator.records.values import NewValues, Unfit

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from migrator.core.config import Destination, Update
 from migrator.core.keys import TemplateError, compile_template
-from migrator.core.model import RecordTask
+from migrator.core.records import RecordTask
 from migrator.core.variants import names_of
 from migrator.records.columns import Column
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from migrator.core.model import Capabilities, RecordState, State
+from migrator.core.model import Capabilities, State
+from migrator.core.records import RecordState
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 from migrator.reports.overview import Overview

@@ -8,17 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migrator.core.model import (
-    Capabilities,
-    Fault,
-    Problem,
-    RecordState,
-    RecordTally,
-    State,
-    Tally,
-    VariantTally,
-    VerificationSummary,
-)
+from migrator.core.model import Capabilities, Fault, Problem, State, Tally, VariantTally
+from migrator.core.records import RecordState, RecordTally
+from migrator.core.verification import VerificationSummary
 from migrator.reports.rows import FailedRecord, Targets
 from migrator.reports.variants import Configured, FailedVariant, Named, VariantState, states_of
 from migrator.reports.verification import Difference, Verified, verified

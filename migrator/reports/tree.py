@@ -2,7 +2,8 @@
 
 from dataclasses import asdict
 
-from migrator.core.model import RecordState, State, Summary
+from migrator.core.model import State, Summary
+from migrator.core.records import RecordState
 from migrator.reports import words
 from migrator.reports.overview import Overview, PastRun, SourceState
 from migrator.reports.rows import failed_row

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from migrator.core.model import Match, Proof, VerificationSummary
 from migrator.core.secrets import mask_text
+from migrator.core.verification import Match, Proof, VerificationSummary
 from migrator.reports import words
 
 COLUMNS = ("result", "key", "variant", "location", "message", "what_to_do")

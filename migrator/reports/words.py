@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from migrator.core.model import Digest, Fault, Match, Proof, Skip
+from migrator.core.model import Digest, Fault, Skip
+from migrator.core.verification import Match, Proof
 
 MEANING: dict[str, str] = {
     Fault.GONE: "the source has no such object (404, 410, missing file)",

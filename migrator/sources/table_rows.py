@@ -9,8 +9,9 @@ import orjson
 
 from migrator.core.config import TableSource
 from migrator.core.keys import STORED_NAMES, compile_template
-from migrator.core.model import Fault, Item, Problem, Row
+from migrator.core.model import Fault, Item, Problem
 from migrator.core.places import s3_parts
+from migrator.core.records import Row
 from migrator.core.row_values import spelled, spelled_key
 from migrator.sources.locations import Locator, Refused
 from migrator.sources.page import Result, shown

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from migrator.core.config import BucketSource, Config, DirectorySource
 from migrator.core.errors import Interrupted, LedgerError, MigratorError, PreflightError
 from migrator.core.keys import compile_template
-from migrator.core.model import Skip, State, VerificationSummary
+from migrator.core.model import Skip, State
 from migrator.core.ports import Observer
+from migrator.core.verification import VerificationSummary
 from migrator.engine.garbage import collecting_seldom
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import GO_ON, Destination, Verify, VerifyOptions

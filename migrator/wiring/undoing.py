@@ -10,8 +10,9 @@ import orjson
 
 from migrator.core.config import Config, TableSource
 from migrator.core.errors import Fatal, Interrupted, Invalid, MigratorError, PreflightError, Transient
-from migrator.core.model import Fault, RecordState
+from migrator.core.model import Fault
 from migrator.core.ports import Observer
+from migrator.core.records import RecordState
 from migrator.core.undoing import Doing, Undone
 from migrator.engine.probe import patiently, sweep
 from migrator.engine.rollback import Rollback, RollbackOptions

@@ -7,7 +7,8 @@ from migrator.cli.observers.counts import Counts
 from migrator.cli.observers.journal import LogObserver
 from migrator.cli.observers.lines import JsonLines, Telling, figures
 from migrator.cli.observers.several import Counting, Several
-from migrator.core.model import Failed, Fault, Recorded, RecordOutcome, RecordTask, Row
+from migrator.core.model import Failed, Fault
+from migrator.core.records import Recorded, RecordOutcome, RecordTask, Row
 
 TASK = RecordTask(1, "images", Row("[17]", "{}"), {"key": "a.jpg"})
 LEFT = Failed(Fault.CONFLICT, "row 17 was changed, says postgresql://app:hunter2@db/shop")

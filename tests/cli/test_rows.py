@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.model import Failed, Fault, Item, Page, Recorded, Row, RowChange, Settlement, Stored
+from migrator.core.model import Failed, Fault, Item, Page, Settlement, Stored
+from migrator.core.records import Recorded, Row, RowChange
 from migrator.ledger.sqlite import SqliteLedger
 from tests.cli.conftest import Project
 

@@ -169,7 +169,11 @@ def test_the_environment_alone_can_be_a_whole_configuration() -> None:
         ("MIGRATOR_SOURCES__X__KEY", "x", "there is no such place"),
         ("MIGRATOR_NAME__X", "x", 'there is no such place; above it is "lots"'),
         ("MIGRATOR_NOTIFY__WEBHOOK_URL_ENV", "X", "notify (MIGRATOR_NOTIFY__WEBHOOK_URL_ENV): not available yet"),
-        ("MIGRATOR_SOURCES__1__QUERY", "X", 'sources[1].query (MIGRATOR_SOURCES__1__QUERY): a key of sources of type "table"; this one is "directory"'),
+        (
+            "MIGRATOR_SOURCES__1__QUERY",
+            "X",
+            'sources[1].query (MIGRATOR_SOURCES__1__QUERY): a key of sources of type "table"; this one is "directory"',
+        ),
     ],
 )
 def test_a_variable_that_is_no_key_or_no_value(file: Path, name: str, value: str, line: str) -> None:

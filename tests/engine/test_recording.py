@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from migrator.core.errors import Fatal, Transient
-from migrator.core.model import Failed, Fault, Recorded, RecordOutcome, RecordTask, Row, RowChange, Side
+from migrator.core.model import Failed, Fault, Side
 from migrator.core.ports import EventKind
+from migrator.core.records import Recorded, RecordOutcome, RecordTask, Row, RowChange
 from migrator.engine.recording import LONGEST_PAUSE, Recording
 
 from .world import FakeClock, Recorder

@@ -18,19 +18,17 @@ from migrator.core.model import (
     Digest,
     Item,
     Made,
-    Match,
     Outcome,
     Page,
-    Proof,
     Settlement,
     Side,
     Skip,
     Skipped,
     Stored,
     Upload,
-    VerificationSummary,
 )
 from migrator.core.ports import EventKind
+from migrator.core.verification import Match, Proof, VerificationSummary
 from migrator.engine.lanes import through_lanes
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import SILENT, Destination, Verify, VerifyOptions

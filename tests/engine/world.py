@@ -15,13 +15,12 @@ from migrator.core.model import (
     Lacking,
     OpenUpload,
     Page,
-    RecordOutcome,
-    RecordTask,
     Settlement,
     Task,
     VariantOutcome,
 )
 from migrator.core.ports import Body, EventKind
+from migrator.core.records import RecordOutcome, RecordTask
 
 HONOURS_ALL = Capabilities(
     conditional_put=True,

@@ -12,7 +12,7 @@ import pymysql
 import pytest
 from sqlalchemy import make_url
 
-from migrator.core.model import Recorded
+from migrator.core.records import Recorded
 from tests.faults import actions
 from tests.faults.checker import Bucket
 from tests.faults.harness import Migration, finish, kill, table

@@ -186,7 +186,13 @@ def test_row_17_forbidden_is_never_read_as_absent(folder: Path, bucket: Bucket, 
 
     proxy.rules.append(Rule(hide, "GET", times=None))
     sources = [
-        {"type": "manifest", "files": str(folder / "lots.json"), "fields": ["image_url"], "key": "{path}", "buckets": [old.name]},
+        {
+            "type": "manifest",
+            "files": str(folder / "lots.json"),
+            "fields": ["image_url"],
+            "key": "{path}",
+            "buckets": [old.name],
+        },
         bucket_source(old, proxy.url, name="connection", prefix="nothing begins so"),
     ]
     migration = Migration(folder, bucket, sources=sources)

@@ -35,12 +35,12 @@ def exhaustive(image_format: str, picture: Picture, max_bytes: int) -> int:
 
 
 @pytest.mark.parametrize("image_format", TOP)
-@pytest.mark.parametrize("seed", range(700, 706))
+@pytest.mark.parametrize("seed", range(700, 703))
 def test_it_is_near_the_best_there_is(image_format: str, seed: int) -> None:
     image = photograph(seed, (1200, 900)).resize((480, 360))
     picture = Picture((image,))
     whole = len(encoded(image_format, picture, TOP[image_format]))
-    for part in (0.45, 0.7, 0.95):
+    for part in (0.4, 0.8):
         limit = int(whole * part)
         made = found(image_format, picture, limit)
         assert len(made.body) <= limit

@@ -7,21 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import (
-    Failed,
-    Fault,
-    Item,
-    Outcome,
-    Recorded,
-    RecordOutcome,
-    RecordState,
-    RecordTask,
-    Row,
-    RowChange,
-    Skip,
-    Skipped,
-    Stored,
-)
+from migrator.core.model import Failed, Fault, Item, Outcome, Skip, Skipped, Stored
+from migrator.core.records import Recorded, RecordOutcome, RecordState, RecordTask, Row, RowChange
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import failed, page, query, settle_all, settlement, stored

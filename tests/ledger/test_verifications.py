@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Expected, Item, Match, Proof, Verification
+from migrator.core.model import Item
+from migrator.core.verification import Expected, Match, Proof, Verification
 from migrator.ledger.schema import MIGRATIONS
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView

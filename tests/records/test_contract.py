@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from migrator.core.errors import PreflightError
-from migrator.core.model import Recorded, RowChange
+from migrator.core.records import Recorded, RowChange
 from migrator.core.row_values import read_values
 from tests.records.world import World, changes, complaint
 from tests.servers.databases import TestDatabase

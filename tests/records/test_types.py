@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from migrator.core.errors import PreflightError
-from migrator.core.model import Recorded, RowChange
+from migrator.core.records import Recorded, RowChange
 from migrator.core.row_values import read_values
 from migrator.records.preview import preview
 from tests.records.world import World, changes, complaint

@@ -6,7 +6,8 @@ from typing import Any
 from migrator.clients.database import Database
 from migrator.clients.queries import as_table
 from migrator.core.config import Destination, TableSource
-from migrator.core.model import Failed, RecordOutcome, RecordTask, Row, RowChange
+from migrator.core.model import Failed
+from migrator.core.records import RecordOutcome, RecordTask, Row, RowChange
 from migrator.core.row_values import spelled, spelled_key
 from migrator.records.rows import SourceRows
 from migrator.records.values import NewValues

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from migrator.core.model import Row
+from migrator.core.records import Row
 from tests.sources.scanning import whole
 from tests.sources.tables import KINDS, execute, new_database, table
 

@@ -5,20 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from migrator.core.model import (
-    Failed,
-    Made,
-    Page,
-    RecordOutcome,
-    RecordTask,
-    Settlement,
-    Skipped,
-    State,
-    Stored,
-    Tally,
-    Task,
-    VariantOutcome,
-)
+from migrator.core.model import Failed, Made, Page, Settlement, Skipped, State, Stored, Tally, Task, VariantOutcome
+from migrator.core.records import RecordOutcome, RecordTask
 
 WINDOW = 15.0
 """Seconds over which the current speed is measured."""

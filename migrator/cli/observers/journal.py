@@ -11,19 +11,9 @@ from pathlib import Path
 
 from migrator.cli.observers.lines import about_failed, shown
 from migrator.cli.observers.several import Silent
-from migrator.core.model import (
-    Failed,
-    Lacking,
-    Made,
-    Page,
-    RecordOutcome,
-    RecordTask,
-    Settlement,
-    Skipped,
-    Task,
-    VariantOutcome,
-)
+from migrator.core.model import Failed, Lacking, Made, Page, Settlement, Skipped, Task, VariantOutcome
 from migrator.core.ports import EventKind
+from migrator.core.records import RecordOutcome, RecordTask
 
 LEVELS = {
     EventKind.RETRY: "warning",

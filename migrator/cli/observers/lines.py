@@ -7,19 +7,9 @@ from typing import TextIO
 
 from migrator.cli.observers.counts import Counts
 from migrator.cli.observers.several import Silent
-from migrator.core.model import (
-    Failed,
-    Lacking,
-    Made,
-    Page,
-    RecordOutcome,
-    RecordTask,
-    Settlement,
-    Task,
-    Unmade,
-    VariantOutcome,
-)
+from migrator.core.model import Failed, Lacking, Made, Page, Settlement, Task, Unmade, VariantOutcome
 from migrator.core.ports import EventKind
+from migrator.core.records import RecordOutcome, RecordTask
 from migrator.core.secrets import mask_text
 from migrator.reports import words
 

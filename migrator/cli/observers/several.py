@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from migrator.cli.observers.counts import Counts
-from migrator.core.model import Lacking, Page, RecordOutcome, RecordTask, Settlement, Task, VariantOutcome
+from migrator.core.model import Lacking, Page, Settlement, Task, VariantOutcome
 from migrator.core.ports import EventKind, Observer
+from migrator.core.records import RecordOutcome, RecordTask
 
 
 class Silent:
