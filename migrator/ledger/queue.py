@@ -1,7 +1,7 @@
 """The items as a queue: claim, settle, release, retry. Tallies move in the same transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
@@ -127,8 +127,16 @@ class Queue:
         moves.write(connection)
 
 
-def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: dict[int, str]) -> Retried:
-    """Failed items back to planned, except collisions (another try gives them no other key); then failed records."""
+def retry(
+    connection: sqlite3.Connection,
+    faults: Sequence[str] | None,
+    sources: dict[int, str],
+    wanted: Mapping[str, Sequence[tuple[str, str]]],
+) -> Retried:
+    """Failed items back to planned, except collisions (another try gives them no other key); then failed records.
+
+    Of failed variants those that are `wanted`, (name, format) by the name of the source.
+    """
     chosen = f"state = 'failed' AND source IN ({_numbers(sources)}) AND collides IS NULL"
     if faults is not None:
         chosen += " AND fault IN (SELECT value FROM json_each(?))"
@@ -144,7 +152,7 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources:
     planned = connection.execute(
         f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values
     ).rowcount
-    again = variants.retry(connection, faults, sources)
+    again = variants.retry(connection, faults, {number: wanted.get(name, ()) for number, name in sources.items()})
     return Retried(planned, records.retry(connection, faults, sources), again)
 
 

@@ -127,9 +127,17 @@ class SqliteLedger:
         """See the port. Those with `again` set stay intended and come again from `leftovers`."""
         await self._writer.run(lambda c: self._queue.release(c, tasks))
 
-    async def retry(self, faults: Sequence[str] | None = None, sources: Sequence[str] | None = None) -> Retried:
-        """Failed items and records (of these faults and sources) back in their queues. Collisions stay failed."""
-        return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources)))
+    async def retry(
+        self,
+        faults: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        wanted: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    ) -> Retried:
+        """Failed items, records and `wanted` variants (of these faults and sources) back in their queues.
+
+        `wanted` has the (name, format) of variants by source; others are no longer made. Collisions stay failed.
+        """
+        return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources), wanted or {}))
 
     async def record_tallies(self) -> list[RecordTally]:
         """See the port."""

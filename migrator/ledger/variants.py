@@ -109,14 +109,18 @@ def _row(item: int, outcome: VariantOutcome, run: int, now: int) -> tuple[object
     )
 
 
-def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, sources: Mapping[int, str]) -> int:
-    """Failed variants planned again: how many."""
-    numbers = ", ".join(map(str, sources))
-    chosen = f"state = 'failed' AND item IN (SELECT id FROM items WHERE source IN ({numbers}))"
-    values: list[object] = []
+def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, wanted: Mapping[int, Sequence[Named]]) -> int:
+    """Failed variants that are `wanted` of their source, by its number, planned again: how many."""
+    chosen = (
+        "state = 'failed' AND ((SELECT source FROM items WHERE items.id = variants.item), name, format)"
+        " IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')"
+        " FROM json_each(?))"
+    )
+    triples = [(source, *named) for source, pairs in wanted.items() for named in pairs]
+    values = [orjson.dumps(triples).decode()]
     if faults is not None:
         chosen += " AND fault IN (SELECT value FROM json_each(?))"
-        values = [orjson.dumps(list(faults)).decode()]
+        values.append(orjson.dumps(list(faults)).decode())
     rows = connection.execute(f"SELECT item, name, format FROM variants WHERE {chosen}", values).fetchall()
     names = orjson.dumps(rows).decode()
     count(connection, names, -1)

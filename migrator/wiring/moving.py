@@ -81,7 +81,9 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
             observer.event(EventKind.NOTE, f"the destination {reason}: its keys are listed first")
             await ledger.survey(store.keys(config.destination.prefix))
         if options.retry_failed:
-            await ledger.retry(None, options.sources or None)
+            await ledger.retry(
+                None, options.sources or None, {each.name: _variants_of(config, each) for each in chosen}
+            )
         await _scan_again_if_due(ledger, sources, options.rescan)
         run = await ledger.begin_run("migrate", config.digest)
         reader = make_reader(config)
@@ -260,6 +262,7 @@ def retry(config: Config, faults: Sequence[str], names: Sequence[str], *, rolled
         async with open_ledger(config) as ledger:
             if rolled_back:
                 return await ledger.plan_again(chosen)
-            return await ledger.retry(list(faults) or None, chosen)
+            wanted = {source.name: _variants_of(config, source) for source in config.sources}
+            return await ledger.retry(list(faults) or None, chosen, wanted)
 
     return asyncio.run(run())

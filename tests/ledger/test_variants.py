@@ -89,13 +89,16 @@ async def test_variants_are_counted_with_their_items_and_asked_for_again(
         "conflict": 1,
     }
     assert await lacking(ledger, planned_only=True) == {}
-    assert (await ledger.retry(["render"], None)).variants == 1
-    (job,) = (await lacking(ledger, planned_only=True)).values()
+    assert (await ledger.retry(None, None, {"photos": (FULL,), "others": (THUMB,)})).variants == 1, "only the full one"
+    assert (await ledger.retry(["render"], None, WANTED)).variants == 1
+    found = await lacking(ledger, planned_only=True)
+    assert found.keys() == {"b", "c"}
+    job = found["b"]
     assert (job.task.key, job.wanted, job.sha256, job.size, job.original) == ("b", (THUMB,), DIGEST, 10, True)
-    await ledger.settle_variants([(job, [made(THUMB, "b")])])
+    await ledger.settle_variants([(job, [made(THUMB, "b")]), (found["c"], [made(FULL, "c"), made(THUMB, "c")])])
     assert tallied(path) == recount(path)
     assert await lacking(ledger, planned_only=True) == {}
-    assert await ledger.retry(["render"], None) == (0, 0, 0)
+    assert await ledger.retry(["render"], None, WANTED) == (0, 0, 0)
 
 
 async def test_what_was_never_asked_for_is_looked_for_only_when_asked(
@@ -137,7 +140,7 @@ async def test_rows_wait_for_the_variants_that_they_name(ledger: SqliteLedger, p
     assert (ready.values["key"], ready.variants) == ("a", {THUMB: "a/thumb.jpeg"})
     with LedgerView.open(path) as view:
         assert view.waiting_rows() == 1, "b: its object stands; c waits for its object"
-    await ledger.retry(["render"], None)
+    await ledger.retry(["render"], None, WANTED)
     job = (await lacking(ledger, planned_only=True))["b"]
     await ledger.settle_variants([(job, [made(THUMB, "b")])])
     assert {record.values["key"] for record in await ledger.ready_records(10)} == {"a", "b"}
