@@ -65,7 +65,7 @@ def test_status_counts_rows_beside_objects(failing: Project) -> None:
     assert "  rows failed    2        conflict 1, invalid 1\n" in said
     assert "rows    1 of 4 rows updated" in said
     found = json.loads(failing.run("status", "--json").out)
-    assert found["records"] == {"planned": 1, "ready": 0, "intended": 0, "recorded": 1, "failed": 2}
+    assert found["records"] == {"planned": 1, "ready": 0, "intended": 0, "recorded": 1, "failed": 2, "rolled-back": 0}
     assert found["failed_records"] == {"conflict": 1, "invalid": 1}
     assert found["sources"][0]["records"]["recorded"] == 1
 
