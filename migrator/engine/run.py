@@ -12,6 +12,7 @@ from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.records import RecordState, RecordTally
 from migrator.engine.garbage import collecting_seldom
 from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
+from migrator.engine.lanes import first_leaf
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.recording import Recording
 from migrator.engine.scan import scan
@@ -102,7 +103,7 @@ class Run:
             try:
                 await self._move_everything()
             except* MigratorError as errors:
-                error = _first(errors)
+                error = first_leaf(errors)
             except* Unreachable:
                 error = _unreachable()
             try:
@@ -321,15 +322,6 @@ class Run:
         if self._stop.limit and unfinished:
             return LimitReached(self._stop.reason, again)
         return None
-
-
-def _first(errors: BaseExceptionGroup[MigratorError]) -> MigratorError:
-    """The error that stopped the run: the first leaf; the others are its consequences."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, MigratorError)
-    return error
 
 
 def _unreachable() -> Fatal:

@@ -112,7 +112,7 @@ def kill_until_done(folder: Path, server: Server, kind: str, kills: int, count: 
 @databases
 @pytest.mark.timeout(300)
 def test_row_01_two_buckets_killed_and_run_again(folder: Path, server: Server, kind: str) -> None:
-    kill_until_done(folder, server, kind, min(6, fault_kills(6)), count=60, requests=60)
+    kill_until_done(folder, server, kind, min(3, fault_kills(3)), count=40, requests=60)
 
 
 @pytest.mark.slow
