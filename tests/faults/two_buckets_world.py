@@ -144,7 +144,7 @@ def _photo(draw: random.Random, content_type: str, size: int | None) -> Photo:
     about = {"camera": f"No. {draw.randrange(99)}", "room": "B 12", "mtime": "1546300800.25"}
     metadata = about if draw.random() < 0.3 else {}
     tags = {"lot": str(draw.randrange(99)), "who": "a b+c"} if draw.random() < 0.1 else {}
-    return Photo(draw.randbytes(size), headers, metadata, tags)
+    return Photo((b"\x01" + draw.randbytes(size))[:size], headers, metadata, tags)
 
 
 def _rows(draw: random.Random, kind: str) -> Callable[[str | None, str | None], dict[str, Any]]:
