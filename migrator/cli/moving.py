@@ -26,7 +26,8 @@ from migrator.cli.options import (
 from migrator.cli.output import Output, observing
 from migrator.cli.summary import after_run, command, planned
 from migrator.core.errors import ConfigError, LedgerError
-from migrator.core.model import CopyMode, State
+from migrator.core.model import State
+from migrator.core.objects import CopyMode
 
 if TYPE_CHECKING:
     from migrator.cli.observers.counts import Counts

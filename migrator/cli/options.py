@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from migrator.core.model import CopyMode
+from migrator.core.objects import CopyMode
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", metavar="FILE", envvar="MIGRATOR_CONFIG", help="The migration's config file.")

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Mapping
 
-from migrator.core.model import Description
+from migrator.core.objects import Description
 
 META = "x-amz-meta-"
 

@@ -5,24 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
 
-from migrator.core.model import (
-    Copied,
-    Described,
-    Description,
-    Digest,
-    Failed,
-    Guards,
-    Lacking,
-    Page,
-    Part,
-    Placed,
-    Settlement,
-    Standing,
-    Taken,
-    Task,
-    Upload,
-    VariantOutcome,
-)
+from migrator.core.model import Failed, Lacking, Page, Settlement, Task, VariantOutcome
+from migrator.core.objects import Copied, Described, Description, Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.records import RecordOutcome, RecordTask, RowChange
 from migrator.core.variants import Rendered, Wanted
 

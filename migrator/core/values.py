@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from migrator.core.keys import MAX_KEY_BYTES, compile_template, key_problem
-from migrator.core.model import MIB, PUT_ID, SHA256
+from migrator.core.model import MIB
+from migrator.core.objects import PUT_ID, SHA256
 
 SIZE_UNITS = {"": 1, "B": 1} | {
     f"{letter}{suffix}": base**power

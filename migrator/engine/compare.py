@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from migrator.core.errors import Fatal, Gone, MigratorError, ObjectError, Throttled, Transient
-from migrator.core.model import SMALL, Side, Standing
+from migrator.core.model import SMALL, Side
+from migrator.core.objects import Standing
 from migrator.core.ports import Reader, Store
 from migrator.core.verification import Expected, Match, Proof, Verification
 from migrator.engine.conflict import standing_digest

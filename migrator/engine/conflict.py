@@ -3,7 +3,8 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-from migrator.core.model import Failed, Fault, Outcome, Placed, Side, Skip, Skipped, Standing, Stored, Task, Upload
+from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
+from migrator.core.objects import Placed, Standing, Upload
 from migrator.core.ports import Store
 from migrator.engine.rules import Rules
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from migrator.core.errors import Changed, Forbidden, ObjectError, Transient
-from migrator.core.model import CANARY, Capabilities, Described, Guards, Taken, Upload
+from migrator.core.model import CANARY
+from migrator.core.objects import Capabilities, Described, Guards, Taken, Upload
 from migrator.core.places import s3_location
 from migrator.core.ports import Copier, Store
 from migrator.engine.copying import lacking

@@ -9,25 +9,8 @@ from dataclasses import dataclass, field, replace
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Forbidden, Invalid, Transient
 from migrator.core.ledger_ports import Uploads
-from migrator.core.model import (
-    COPIED,
-    MARKS,
-    PUT_ID,
-    Copied,
-    CopyMode,
-    Described,
-    Description,
-    Failed,
-    Fault,
-    Outcome,
-    Side,
-    Skip,
-    Skipped,
-    Stored,
-    Taken,
-    Task,
-    Upload,
-)
+from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
+from migrator.core.objects import COPIED, MARKS, PUT_ID, Copied, CopyMode, Described, Description, Taken, Upload
 from migrator.core.ports import Copier, EventKind, Observer
 from migrator.engine.copying_parts import PartCopies
 from migrator.engine.guard import Gate, RetryPolicy

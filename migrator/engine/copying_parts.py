@@ -6,7 +6,8 @@ from functools import partial
 
 from migrator.core.errors import Changed, Gone, Transient
 from migrator.core.ledger_ports import Uploads
-from migrator.core.model import MIB, Copied, Described, Guards, OpenUpload, Part, Side, Taken, Task, Upload
+from migrator.core.model import MIB, OpenUpload, Side, Task
+from migrator.core.objects import Copied, Described, Guards, Part, Taken, Upload
 from migrator.core.ports import Copier, Observer
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means

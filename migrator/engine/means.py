@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from migrator.core.model import Capabilities
+from migrator.core.objects import Capabilities
 from migrator.core.ports import Reader, Store
 from migrator.engine.conflict import Verdicts
 from migrator.engine.guard import Memory, Pace

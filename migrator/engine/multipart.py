@@ -6,23 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient
 from migrator.core.ledger_ports import Uploads
-from migrator.core.model import (
-    MIB,
-    SMALL,
-    Digest,
-    Failed,
-    Fault,
-    Guards,
-    OpenUpload,
-    Outcome,
-    Part,
-    Side,
-    Standing,
-    Stored,
-    Taken,
-    Task,
-    Upload,
-)
+from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, Side, Stored, Task
+from migrator.core.objects import Digest, Guards, Part, Standing, Taken, Upload
 from migrator.core.ports import Body, Observer
 from migrator.engine.conflict import Replace, standing_digest
 from migrator.engine.guard import Gate, RetryPolicy

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from migrator.core.errors import Forbidden, ObjectError, Throttled, Transient
-from migrator.core.model import PUT_ID, RESERVED_PREFIX, Capabilities, Digest, Guards, Placed, Taken, Upload
+from migrator.core.model import RESERVED_PREFIX
+from migrator.core.objects import PUT_ID, Capabilities, Digest, Guards, Placed, Taken, Upload
 from migrator.core.ports import Store
 
 CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"

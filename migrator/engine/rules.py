@@ -10,7 +10,8 @@ from migrator.core.config import Config, SourceBase, SourceConfig, TableSource
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Invalid
 from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
-from migrator.core.model import MARKS, PUT_ID, RESERVED_PREFIX, Description, Side, Skip, Skipped, Task, Upload
+from migrator.core.model import RESERVED_PREFIX, Side, Skip, Skipped, Task
+from migrator.core.objects import MARKS, PUT_ID, Description, Upload
 from migrator.core.places import place_of_destination, place_of_item, s3_location, s3_parts, same_place
 from migrator.core.variants import Wanted, names_of
 from migrator.core.verification import Expected

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
 from migrator.core.ledger_ports import Ledger
-from migrator.core.model import CopyMode, Settlement, Side, State, Stored, Summary, Tally, Task, VariantTally
+from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally, Task, VariantTally
+from migrator.core.objects import CopyMode
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.records import RecordState, RecordTally
 from migrator.engine.garbage import collecting_seldom

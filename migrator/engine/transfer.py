@@ -9,22 +9,8 @@ from typing import TypeGuard
 
 from migrator.core.content import content_type
 from migrator.core.errors import Forbidden, Invalid, ObjectError, Transient
-from migrator.core.model import (
-    MIB,
-    SMALL,
-    Failed,
-    Fault,
-    Guards,
-    Outcome,
-    Side,
-    Skip,
-    Skipped,
-    Standing,
-    Stored,
-    Taken,
-    Task,
-    Upload,
-)
+from migrator.core.model import MIB, SMALL, Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
+from migrator.core.objects import Guards, Standing, Taken, Upload
 from migrator.core.ports import Body
 from migrator.engine.conflict import Replace
 from migrator.engine.copying import Copying

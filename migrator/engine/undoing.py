@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from migrator.core.errors import Conflict, ObjectError
 from migrator.core.keys import TemplateError
-from migrator.core.model import PUT_ID, Side, Standing, Task
+from migrator.core.model import Side, Task
+from migrator.core.objects import PUT_ID, Standing
 from migrator.core.ports import Copier, Store
 from migrator.core.undoing import Doing, Placement, Remains
 from migrator.engine.conflict import standing_digest

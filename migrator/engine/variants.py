@@ -9,23 +9,8 @@ from migrator.core.config import Config
 from migrator.core.content import sniff
 from migrator.core.errors import ObjectError, Transient
 from migrator.core.keys import TemplateError, key_problem
-from migrator.core.model import (
-    Failed,
-    Fault,
-    Guards,
-    Made,
-    Outcome,
-    Side,
-    Skip,
-    Skipped,
-    Standing,
-    Stored,
-    Taken,
-    Task,
-    Unmade,
-    Upload,
-    VariantOutcome,
-)
+from migrator.core.model import Failed, Fault, Made, Outcome, Side, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
+from migrator.core.objects import Guards, Standing, Taken, Upload
 from migrator.core.ports import Renderer
 from migrator.core.variants import Rendered, Wanted
 from migrator.engine.conflict import Replace

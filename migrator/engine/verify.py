@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Throttled, Transient
 from migrator.core.ledger_ports import VerificationLedger
-from migrator.core.model import RESERVED_PREFIX, Capabilities, Digest, Fault, Side
+from migrator.core.model import RESERVED_PREFIX, Fault, Side
+from migrator.core.objects import Capabilities, Digest
 from migrator.core.ports import EventKind, Observer, Reader, Store
 from migrator.core.verification import Expected, Match, Verification
 from migrator.engine.compare import Comparison

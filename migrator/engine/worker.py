@@ -6,7 +6,8 @@ from dataclasses import replace
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, ObjectError
 from migrator.core.ledger_ports import Ledger, Uploads
-from migrator.core.model import Capabilities, Failed, Fault, Outcome, Settlement, Side, Task
+from migrator.core.model import Failed, Fault, Outcome, Settlement, Side, Task
+from migrator.core.objects import Capabilities
 from migrator.core.ports import Clock, Observer, Reader, Renderer, Store
 from migrator.engine.conflict import Verdicts
 from migrator.engine.copying import Copies, Copying

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import orjson
 
-from migrator.core.model import Capabilities, Digest, OpenUpload, State, Tally
+from migrator.core.model import OpenUpload, State, Tally
+from migrator.core.objects import Capabilities, Digest
 
 _DAY = 24 * 3600
 

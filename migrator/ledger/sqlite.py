@@ -11,17 +11,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import (
-    Capabilities,
-    Lacking,
-    OpenUpload,
-    Page,
-    Settlement,
-    Tally,
-    Task,
-    VariantOutcome,
-    VariantTally,
-)
+from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
+from migrator.core.objects import Capabilities
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.verification import Expected, Verification, VerificationSummary

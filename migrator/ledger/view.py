@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Capabilities, Fault, Problem, Tally, Task, VariantTally
+from migrator.core.model import Fault, Problem, Tally, Task, VariantTally
+from migrator.core.objects import Capabilities
 from migrator.core.records import RecordTally, RecordTask
 from migrator.core.verification import VerificationSummary
 from migrator.ledger import journal, record_view, records, variant_view, variants, verifications

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from migrator.core.model import Capabilities, State
+from migrator.core.model import State
+from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState
 from migrator.core.secrets import mask_text
 from migrator.reports import words

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migrator.core.model import Capabilities, Fault, Problem, State, Tally, VariantTally
+from migrator.core.model import Fault, Problem, State, Tally, VariantTally
+from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState, RecordTally
 from migrator.core.verification import VerificationSummary
 from migrator.reports.rows import FailedRecord, Targets

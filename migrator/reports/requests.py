@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
-from migrator.core.model import MIB, SMALL, Digest, State
+from migrator.core.model import MIB, SMALL, State
+from migrator.core.objects import Digest
 from migrator.core.places import Place, endpoint_name, place_of_destination, place_of_item, place_of_source, s3_parts
 from migrator.reports import words
 from migrator.reports.overview import Overview

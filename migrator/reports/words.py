@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from migrator.core.model import Digest, Fault, Skip
+from migrator.core.model import Fault, Skip
+from migrator.core.objects import Digest
 from migrator.core.verification import Match, Proof
 
 MEANING: dict[str, str] = {

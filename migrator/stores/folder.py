@@ -14,7 +14,8 @@ from migrator.clients.refusals import shown
 from migrator.core.content import content_type
 from migrator.core.errors import Changed, Conflict, Fatal, Gone, PreflightError, Transient
 from migrator.core.keys import key_problem
-from migrator.core.model import MIB, RESERVED_PREFIX, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.core.model import MIB, RESERVED_PREFIX, Side
+from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.stores import folder_uploads
 from migrator.stores.beneath import open_beneath, open_in_thread
 from migrator.stores.folder_record import copy_record, read_record, set_time, write_record

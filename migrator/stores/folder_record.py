@@ -9,7 +9,8 @@ from decimal import Decimal, InvalidOperation
 
 from migrator.clients.refusals import shown
 from migrator.core.errors import Invalid
-from migrator.core.model import Side, Upload
+from migrator.core.model import Side
+from migrator.core.objects import Upload
 
 ATTRIBUTE = "user.migrator"
 METADATA_BYTES = 2048

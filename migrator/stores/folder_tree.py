@@ -14,7 +14,8 @@ from threading import Lock
 
 from migrator.clients.refusals import shown
 from migrator.core.errors import Conflict, Fatal, Forbidden, Invalid, ObjectError, Transient
-from migrator.core.model import RESERVED_PREFIX, Guards, Side
+from migrator.core.model import RESERVED_PREFIX, Side
+from migrator.core.objects import Guards
 from migrator.stores.beneath import Root, open_beneath
 
 UPLOADS = f"{RESERVED_PREFIX}uploads"

@@ -16,7 +16,8 @@ from contextlib import suppress
 
 from migrator.clients.refusals import shown
 from migrator.core.errors import Gone, Invalid
-from migrator.core.model import Part, Side
+from migrator.core.model import Side
+from migrator.core.objects import Part
 from migrator.stores.beneath import open_beneath
 from migrator.stores.folder_tree import UPLOADS, Tree, sync_folder
 

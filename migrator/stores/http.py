@@ -7,7 +7,8 @@ from types import TracebackType
 from migrator.clients.http import HttpAnswer, HttpClient, last_modified
 from migrator.core.config import Transfer
 from migrator.core.errors import Changed, Invalid, Truncated
-from migrator.core.model import Description, Task
+from migrator.core.model import Task
+from migrator.core.objects import Description
 
 
 class HttpReader:

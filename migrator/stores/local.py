@@ -15,7 +15,8 @@ from typing import TypeVar
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_path
-from migrator.core.model import MIB, Description, Task
+from migrator.core.model import MIB, Task
+from migrator.core.objects import Description
 from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thread
 
 INLINE = MIB

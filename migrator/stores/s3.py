@@ -22,7 +22,8 @@ from migrator.core.errors import (
     Transient,
 )
 from migrator.core.keys import key_problem
-from migrator.core.model import CANARY, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.core.model import CANARY, Side
+from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (

@@ -13,7 +13,8 @@ from migrator.clients.signing import quote_key
 from migrator.clients.wire import Answer
 from migrator.core.config import Transfer
 from migrator.core.errors import Archived, Changed, Conflict, Gone
-from migrator.core.model import Copied, Described, Part, Side, Taken, Upload
+from migrator.core.model import Side
+from migrator.core.objects import Copied, Described, Part, Taken, Upload
 from migrator.core.places import Place, endpoint_name, s3_parts
 from migrator.stores.s3_headers import Constants, bare, checksum, part_query, standing_of
 from migrator.stores.s3_reader import S3Reader

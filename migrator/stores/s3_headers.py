@@ -15,7 +15,8 @@ from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query, quote_key
 from migrator.core.config import Destination
 from migrator.core.errors import Invalid, Transient
-from migrator.core.model import MIB, SHA256, Digest, Guards, Part, Placed, Side, Standing, Upload
+from migrator.core.model import MIB, Side
+from migrator.core.objects import SHA256, Digest, Guards, Part, Placed, Standing, Upload
 
 METADATA_BYTES = 2048
 """Most bytes of user metadata, names and values.

@@ -14,7 +14,8 @@ from migrator.clients.refusals import shown
 from migrator.clients.s3 import S3Client
 from migrator.core.config import Transfer
 from migrator.core.errors import Changed, Conflict, Invalid, Transient, Truncated
-from migrator.core.model import SMALL, Description, Side, Task
+from migrator.core.model import SMALL, Side, Task
+from migrator.core.objects import Description
 from migrator.core.places import Place, s3_parts
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import orjson
 
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, MigratorError, ObjectError
-from migrator.core.model import Capabilities, Task
+from migrator.core.model import Task
+from migrator.core.objects import Capabilities
 from migrator.core.ports import Observer, Reader
 from migrator.engine.run import Result, RunOptions
 from migrator.ledger.sqlite import SqliteLedger

@@ -7,7 +7,7 @@ from functools import partial
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
 from migrator.core.errors import ObjectError, PreflightError
-from migrator.core.model import Capabilities, CopyMode
+from migrator.core.objects import Capabilities, CopyMode
 from migrator.core.places import s3_location
 from migrator.core.ports import Copier, EventKind, Observer, Store
 from migrator.engine.copy_probe import CopyProbe

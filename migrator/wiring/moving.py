@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
-from migrator.core.model import Capabilities, State, Summary
+from migrator.core.model import State, Summary
+from migrator.core.objects import Capabilities
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.engine.garbage import collecting_seldom
 from migrator.engine.probe import Finding, Probe, patiently, sweep

@@ -2,7 +2,8 @@
 
 import pytest
 
-from migrator.core.model import Digest, Fault, Skip
+from migrator.core.model import Fault, Skip
+from migrator.core.objects import Digest
 from migrator.reports import words
 
 

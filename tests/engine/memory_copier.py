@@ -3,15 +3,7 @@
 from dataclasses import replace
 
 from migrator.core.errors import Changed, Gone, ObjectError
-from migrator.core.model import (
-    Capabilities,
-    Copied,
-    Described,
-    Description,
-    Part,
-    Taken,
-    Upload,
-)
+from migrator.core.objects import Capabilities, Copied, Described, Description, Part, Taken, Upload
 
 from .memory_store import Kept, MemoryStore
 from .world import HONOURS_ALL

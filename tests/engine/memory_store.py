@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from migrator.core.errors import Conflict, Gone, ObjectError, Transient
-from migrator.core.model import SHA256, Digest, Guards, Part, Placed, Side, Standing, Taken, Upload
+from migrator.core.model import Side
+from migrator.core.objects import SHA256, Digest, Guards, Part, Placed, Standing, Taken, Upload
 
 
 @dataclass(slots=True)

@@ -9,23 +9,8 @@ import pytest
 
 from migrator.core.config import Config
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient
-from migrator.core.model import (
-    COPIED,
-    MIB,
-    PUT_ID,
-    Capabilities,
-    CopyMode,
-    Failed,
-    Fault,
-    OpenUpload,
-    Outcome,
-    Side,
-    Skip,
-    Skipped,
-    Stored,
-    Task,
-    Upload,
-)
+from migrator.core.model import MIB, Failed, Fault, OpenUpload, Outcome, Side, Skip, Skipped, Stored, Task
+from migrator.core.objects import COPIED, PUT_ID, Capabilities, CopyMode, Upload
 from migrator.core.ports import EventKind
 from migrator.engine.copying import REFUSALS, SAMPLE, Copies
 from migrator.engine.worker import Worker

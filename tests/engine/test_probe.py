@@ -3,7 +3,8 @@
 import pytest
 
 from migrator.core.errors import Fatal, Forbidden, ObjectError
-from migrator.core.model import Digest, Side
+from migrator.core.model import Side
+from migrator.core.objects import Digest
 from migrator.engine.probe import Probe
 from tests.engine.memory_store import MemoryStore
 

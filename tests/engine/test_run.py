@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from migrator.core.errors import Fatal, LedgerFull, Transient
-from migrator.core.model import Item, Page, Side, State, Upload
+from migrator.core.model import Item, Page, Side, State
+from migrator.core.objects import Upload
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.stopping import Stop
 from migrator.engine.worker import Worker

@@ -9,23 +9,8 @@ import pytest
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
-from migrator.core.model import (
-    PUT_ID,
-    SMALL,
-    Capabilities,
-    Digest,
-    Failed,
-    Fault,
-    OpenUpload,
-    Outcome,
-    Part,
-    Side,
-    Skip,
-    Skipped,
-    Stored,
-    Task,
-    Upload,
-)
+from migrator.core.model import SMALL, Failed, Fault, OpenUpload, Outcome, Side, Skip, Skipped, Stored, Task
+from migrator.core.objects import PUT_ID, Capabilities, Digest, Part, Upload
 from migrator.core.ports import EventKind
 from migrator.engine.worker import Worker
 

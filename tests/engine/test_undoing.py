@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from migrator.core.errors import Conflict, ObjectError, Transient
-from migrator.core.model import PUT_ID, Description, Side, Standing, Upload
+from migrator.core.model import Side
+from migrator.core.objects import PUT_ID, Description, Standing, Upload
 from migrator.core.undoing import Doing, Placement
 from migrator.engine.guard import Pace
 from migrator.engine.rules import Rules

@@ -8,20 +8,8 @@ import pytest
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Transient
-from migrator.core.model import (
-    PUT_ID,
-    SMALL,
-    Capabilities,
-    Failed,
-    Fault,
-    Made,
-    Outcome,
-    Side,
-    Skip,
-    Skipped,
-    Stored,
-    Unmade,
-)
+from migrator.core.model import SMALL, Failed, Fault, Made, Outcome, Side, Skip, Skipped, Stored, Unmade
+from migrator.core.objects import PUT_ID, Capabilities
 from migrator.core.variants import Rendered, Wanted
 from migrator.engine.worker import Worker
 

@@ -12,21 +12,8 @@ import pytest
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Interrupted, ObjectError, Throttled, Transient
-from migrator.core.model import (
-    PUT_ID,
-    Capabilities,
-    Digest,
-    Item,
-    Made,
-    Outcome,
-    Page,
-    Settlement,
-    Side,
-    Skip,
-    Skipped,
-    Stored,
-    Upload,
-)
+from migrator.core.model import Item, Made, Outcome, Page, Settlement, Side, Skip, Skipped, Stored
+from migrator.core.objects import PUT_ID, Capabilities, Digest, Upload
 from migrator.core.ports import EventKind
 from migrator.core.verification import Match, Proof, VerificationSummary
 from migrator.engine.lanes import through_lanes

@@ -8,17 +8,8 @@ from typing import Any
 
 from migrator.core.config import Config
 from migrator.core.errors import Gone, ObjectError
-from migrator.core.model import (
-    Capabilities,
-    Description,
-    Digest,
-    Lacking,
-    OpenUpload,
-    Page,
-    Settlement,
-    Task,
-    VariantOutcome,
-)
+from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Task, VariantOutcome
+from migrator.core.objects import Capabilities, Description, Digest
 from migrator.core.ports import Body, EventKind
 from migrator.core.records import RecordOutcome, RecordTask
 

@@ -4,18 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.model import (
-    Fault,
-    Item,
-    Lacking,
-    Made,
-    Skip,
-    Skipped,
-    Stored,
-    Task,
-    Unmade,
-    VariantOutcome,
-)
+from migrator.core.model import Fault, Item, Lacking, Made, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
 from migrator.core.records import RecordState, Row
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from migrator.core.model import Capabilities, Digest, Fault, Item, Skip, Skipped
+from migrator.core.model import Fault, Item, Skip, Skipped
+from migrator.core.objects import Capabilities, Digest
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import failed, items, page, query, settle_all, stored

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from migrator.core.errors import Changed, Gone, Invalid, ObjectError, Transient
-from migrator.core.model import MIB, PUT_ID, SHA256, Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.model import MIB
+from migrator.core.objects import PUT_ID, SHA256, Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.ports import Store
 
 ALL_CHECKED = frozenset(Digest) - {Digest.READ_BACK}

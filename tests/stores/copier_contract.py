@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from migrator.core.errors import Changed, Gone, ObjectError, Transient
-from migrator.core.model import COPIED, MIB, PUT_ID, Capabilities, Copied, Digest, Guards, Placed, Side, Taken, Upload
+from migrator.core.model import MIB, Side
+from migrator.core.objects import COPIED, PUT_ID, Capabilities, Copied, Digest, Guards, Placed, Taken, Upload
 from migrator.core.ports import Copier, Store
 from migrator.engine.copy_probe import CopyProbe
 from migrator.engine.probe import Probe

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, PreflightError
-from migrator.core.model import MIB, PUT_ID, Digest, Guards, Placed, Side, Standing, Taken, Upload
+from migrator.core.model import MIB, Side
+from migrator.core.objects import PUT_ID, Digest, Guards, Placed, Standing, Taken, Upload
 from migrator.stores.folder import FolderStore
 
 ABSENT = Guards(absent=True, digest=Digest.SHA256)
@@ -317,7 +318,7 @@ async def test_another_disk_below_the_destination(small_disk: Path) -> None:
 KILLED = """
 import asyncio, hashlib, os, signal, sys
 from pathlib import Path
-from migrator.core.model import Digest, Guards, Upload
+from migrator.core.objects import Digest, Guards, Upload
 from migrator.stores.folder import FolderStore
 
 async def main(root):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.model import Digest
+from migrator.core.objects import Digest
 from migrator.core.ports import Store
 from migrator.stores.folder import FolderStore
 

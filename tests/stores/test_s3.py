@@ -12,7 +12,8 @@ import pytest
 
 from migrator.core.config import Destination, Transfer
 from migrator.core.errors import PreflightError
-from migrator.core.model import MIB, PUT_ID, Digest, Guards, Placed, Upload
+from migrator.core.model import MIB
+from migrator.core.objects import PUT_ID, Digest, Guards, Placed, Upload
 from migrator.stores.s3 import S3Store
 from tests.servers.s3 import S3Server
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from migrator.core.config import Destination, Transfer
-from migrator.core.model import Digest
+from migrator.core.objects import Digest
 from migrator.stores.s3 import S3Store
 from tests.servers.s3 import S3Server
 

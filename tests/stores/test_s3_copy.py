@@ -8,7 +8,8 @@ import pytest
 
 from migrator.core.config import Destination, Transfer
 from migrator.core.errors import Archived, Forbidden, ObjectError, Transient
-from migrator.core.model import Copied, Side
+from migrator.core.model import Side
+from migrator.core.objects import Copied
 from migrator.core.places import Place
 from migrator.stores.s3 import S3Store
 from migrator.stores.s3_copy import S3Copier

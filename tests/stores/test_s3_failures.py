@@ -25,7 +25,8 @@ from migrator.core.errors import (
     Throttled,
     Transient,
 )
-from migrator.core.model import MIB, PUT_ID, Digest, Guards, Part, Placed, Taken, Upload
+from migrator.core.model import MIB
+from migrator.core.objects import PUT_ID, Digest, Guards, Part, Placed, Taken, Upload
 from migrator.stores.s3 import S3Store
 from tests.servers.s3 import SECRET_KEY, free_port
 from tests.servers.scripted import Reply, Request, Script, Scripted, error_document, scripted
