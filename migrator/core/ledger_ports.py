@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from migrator.core.audit import Change
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
@@ -19,6 +20,14 @@ class Uploads(Protocol):
 
     async def closed(self, task: Task) -> None:
         """The upload was completed or aborted."""
+        ...
+
+
+class Audited(Protocol):
+    """Takes note of what was changed outside the ledger and is settled by no other call."""
+
+    async def note(self, changes: Sequence[Change]) -> None:
+        """Lines of the audit log, durable on return. Called after the changes were made."""
         ...
 
 
@@ -188,7 +197,7 @@ class VerificationLedger(Protocol):
         ...
 
 
-class RollbackLedger(Protocol):
+class RollbackLedger(Audited, Protocol):
     """What `rollback` needs of the ledger. Every write is durable on return."""
 
     id: str

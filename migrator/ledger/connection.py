@@ -1,5 +1,6 @@
 """SQLite connections to a ledger, and the one place where SQLite's errors become LedgerErrors."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -87,12 +88,12 @@ def translated(path: Path) -> Iterator[None]:
 def ledger_error(error: sqlite3.Error | OSError, path: Path) -> LedgerError:
     """What `error` means to the operator."""
     if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _full(path)
         return LedgerError(f"{path} cannot be used: {error.strerror or error}", "check the path and its permissions")
     code = _code(error)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
-        return LedgerFull(
-            f"The disk under {path} is full", "make room and run the same command again: it goes on where it stopped"
-        )
+        return _full(path)
     if code == sqlite3.SQLITE_IOERR:
         return LedgerError(f"{path} cannot be read or written: {error}", "check the disk, then run the command again")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -104,6 +105,12 @@ def ledger_error(error: sqlite3.Error | OSError, path: Path) -> LedgerError:
     return LedgerError(
         f"{path} is damaged or no ledger: {error}",
         "keep the file, restore a copy of it, or start under a new name: what stands in the destination is found again",
+    )
+
+
+def _full(path: Path) -> LedgerFull:
+    return LedgerFull(
+        f"The disk under {path} is full", "make room and run the same command again: it goes on where it stopped"
     )
 
 

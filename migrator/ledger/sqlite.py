@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from migrator.core.audit import Change
 from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
@@ -17,6 +18,7 @@ from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowCha
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.verification import Expected, Verification, VerificationSummary
 from migrator.ledger import intake, journal, records, rollback, variants, verifications
+from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, Retried, disown, retry
@@ -41,7 +43,8 @@ class SqliteLedger:
         self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
         self._queue = Queue(self.id, self._seal)
         self._queue.has_records = records.any_records(connection)
-        self._writer = Writer(connection, path)
+        self._audit = AuditLog(path.with_suffix(".audit.jsonl"))
+        self._writer = Writer(connection, path, self._audit)
 
     @classmethod
     def open(cls, path: Path, *, name: str) -> "SqliteLedger":
@@ -308,6 +311,10 @@ class SqliteLedger:
     async def forget_upload(self, key: str, upload_id: str) -> None:
         """An upload was aborted."""
         await self._writer.run(lambda c: journal.forget_upload(c, key, upload_id))
+
+    async def note(self, changes: Sequence[Change]) -> None:
+        """See `Audited`."""
+        await self._writer.run(lambda _: self._audit.add(self._queue.run, changes))
 
     async def get_meta(self, key: str) -> str | None:
         """What `set_meta` kept under `key`."""

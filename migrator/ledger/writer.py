@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from migrator.core.errors import LedgerError
+from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import close_writer, ledger_error
 
 T = TypeVar("T")
@@ -27,9 +28,10 @@ class Writer:
     A piece of work that fails undoes itself only; a commit that fails undoes, and fails, all that shared it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, audit: AuditLog) -> None:
         self._connection = connection
         self._path = path
+        self._audit = audit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name=f"ledger {path.stem}", daemon=True)
@@ -59,6 +61,7 @@ class Writer:
                 self._transact(first)
         finally:
             close_writer(self._connection)
+            self._audit.close()
 
     def _transact(self, first: _Job) -> None:
         begun: list[Future[Any]] = []
@@ -71,12 +74,13 @@ class Writer:
                         self._connection.execute("BEGIN IMMEDIATE")
                     self._attempt(work, future, results)
             if self._connection.in_transaction:
+                self._audit.write(self._connection)
                 self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LedgerError) as error:
             self._undo()
             for future in begun:
                 if not future.done():
-                    future.set_exception(ledger_error(error, self._path))
+                    future.set_exception(ledger_error(error, self._path) if isinstance(error, sqlite3.Error) else error)
         else:
             for future, result in results.items():
                 future.set_result(result)
@@ -95,6 +99,7 @@ class Writer:
 
     def _attempt(self, work: Work[Any], future: "Future[Any]", results: dict["Future[Any]", Any]) -> None:
         self._connection.execute("SAVEPOINT job")
+        mark = self._audit.mark()
         try:
             results[future] = work(self._connection)
             self._connection.execute("RELEASE job")
@@ -105,11 +110,13 @@ class Writer:
                 raise
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
+            self._audit.forget(mark)
             future.set_exception(
                 ledger_error(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
             )
 
     def _undo(self) -> None:
+        self._audit.forget()
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
