@@ -65,6 +65,8 @@ class Rollback:
     """The first of what was left alone."""
     emptied: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(source, column) -> rows in which that column holds nothing again."""
+    unsettled: int = 0
+    """Rows and items that were begun, and of which the ledger does not know yet what became of them."""
     _blocked: set[int] = field(default_factory=set)
     _gate: Gate = field(init=False)
     _retry: RetryPolicy = field(init=False)
@@ -102,6 +104,7 @@ class Rollback:
         while batch := await self.ledger.rows_to_undo(source, after, BATCH, self.options.scope):
             self._go_on()
             after = batch[-1].record
+            self.unsettled += len(batch)
             found = await self._rows_patiently(source, batch)
             back = [row for row, undone in found if undone.doing is not Doing.LEAVE]
             self._blocked.update(row.item for row, undone in found if undone.doing is Doing.LEAVE)
@@ -109,6 +112,7 @@ class Rollback:
             if not self.options.dry_run:
                 left = _left([undone for _, undone in found])
                 await self.ledger.settle_rows_back(back, left)
+            self.unsettled -= len(batch)
 
     async def _rows_patiently(self, source: str, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
         """Raises Fatal when the database stays away."""
@@ -196,11 +200,13 @@ class Rollback:
         await self._note(parts)
         if not self.options.dry_run:
             await self.ledger.settle_undone(done, _left(parts))
+        self.unsettled -= len(done)
 
     async def undo(self, remains: Remains) -> UndoneItem:
         """One item with its variants, patiently. Raises Fatal and Stopped; all else is a result."""
         task = remains.task
         await self._gate.enter()
+        self.unsettled += 1
         try:
             known, strays = await self._variants(remains)
             variants = {

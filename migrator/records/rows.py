@@ -207,7 +207,9 @@ class SourceRows:
 
     def _holds(self, row: Values, new: Values) -> bool:
         columns = self._ready_table().columns
-        return all(column.same(*pair) for column, *pair in zip(columns, row, new, strict=True))
+        pairs = zip(columns, row, new, strict=True)
+        # A before-image may hold NULL: a row that a killed rollback has put back already.
+        return all(column.same(now, value) or (now is None and value is None) for column, now, value in pairs)
 
     def _spelled(self, values: Values) -> str:
         names = (column.name for column in self._ready_table().columns)

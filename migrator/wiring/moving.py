@@ -38,6 +38,7 @@ from migrator.wiring.adapters import (
     view,
 )
 from migrator.wiring.copying import prepared
+from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
 if TYPE_CHECKING:
     from migrator.records.by_source import RecordsBySource
@@ -62,6 +63,7 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
 
 
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
+    await refuse_after_unfinished_rollback(ledger)
     bucket = await chosen_bucket(config, ledger)
     sources = [make_source(source, config, bucket) for source in selected(config, options.sources)]
     async with (

@@ -29,6 +29,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.checking import ADDED_COLUMNS
 from migrator.wiring.moving import check_bucket
+from migrator.wiring.unfinished import begin_rollback, end_rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,16 @@ async def _rollback(
         names = [source.name for source in sources]
         created = float(await ledger.get_meta("created_at") or 0)
         engine = Rollback(config, bucket, ledger, store, copier, records, names, observer, stop, options, created)
+        if run:
+            await begin_rollback(ledger, options.scope)
         try:
             await engine.execute()
             if drop_columns:
                 await engine.report(await _drop_columns(config, ledger, engine))
         except MigratorError as stopped:
             error = stopped
+        if run and not engine.unsettled:
+            await end_rollback(ledger, options.scope)
         left_alone = sum(count for (_, doing), count in engine.done.items() if doing is Doing.LEAVE)
         status = _status(left_alone, error)
         if run:

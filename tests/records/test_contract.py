@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,18 @@ def test_a_row_that_was_changed_after_its_update_was_begun_is_a_conflict(world: 
     again = [type(change.task)(1, "photos", change.task.row, change.task.values, before=change.before)]
     (outcome,) = world.rows.inspect(again)
     assert complaint(outcome) == "conflict: row id=1 of images: somebody changed s3_key since its update was begun"
+
+
+def test_a_row_that_was_put_back_already_is_adopted(world: World) -> None:
+    """A rollback was killed after its commit: the row holds what it held before, NULL too."""
+    world.rows.prepare()
+    todo = changes(world.rows.inspect(world.tasks()))
+    world.rows.apply(todo)
+    back = [replace(change, before=change.after, after=change.before) for change in todo]
+    assert world.rows.check(back) == [None] * 3
+    assert world.rows.apply(back) == [Recorded()] * 3
+    assert world.rows.check(back) == [Recorded(adopted=True)] * 3
+    assert world.server.rows("SELECT s3_key FROM images ORDER BY id") == [(None,), ("x",), (None,)]
 
 
 def test_one_row_that_cannot_be_updated_stops_no_other(database: TestDatabase) -> None:
