@@ -33,15 +33,6 @@ FILES = {
 }
 FORMATS = tuple(FILES)
 
-ENDINGS = {
-    0: "was complete",
-    1: "finished, with failed items or problems",
-    5: "was stopped by a limit",
-    130: "was interrupted (Ctrl+C)",
-    143: "was interrupted (SIGTERM)",
-}
-"""How a run with this exit status ended."""
-
 WATCH_EVERY = 2.0
 """Seconds between two looks."""
 
@@ -128,12 +119,8 @@ def _running(seen: "Overview", holder: "Holder | None") -> str:
         return "not running; nothing was done yet"
     last = seen.runs[-1]
     when = words.moment(last.started_at)
-    if last.finished_at is None:
-        return f"not running; the last {last.command} ({when}) was cut off, by which nothing is lost"
-    how = ENDINGS.get(last.status or 0, f"ended with status {last.status}")
-    if last.command == "verify" and last.status == 1:
-        how = "found differences"
-    return f"not running; the last {last.command} ({when}) {how}"
+    ended = words.ended(last.command, last.status, last.finished_at)
+    return f"not running; the last {last.command} ({when}) {ended}"
 
 
 def report(

@@ -147,7 +147,7 @@ def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
         yield "Failed"
     for fault, number in seen.failed.items():
         yield f"  {fault} {words.count(number)}: {words.MEANING[fault]}"
-        if example := seen.examples.get(fault):
+        for example in seen.examples.get(fault, ())[:1]:
             message = mask_text(example.message)
             yield f"    such as     {message if example.location in message else f'{example.location}: {message}'}"
         yield f"    what to do  {aimed(words.ADVICE[fault], config_file)}"

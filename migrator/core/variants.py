@@ -67,6 +67,31 @@ class Rendered:
     source: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class VariantMeans:
+    """Means over stored variants of one kind: their quality (None where there is none), bytes of their originals."""
+
+    quality: float | None
+    original: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A stored variant that may be shown. `original` is the key of its image; `sha256` is hex."""
+
+    name: str
+    format: str
+    key: str
+    original: str
+    original_size: int | None
+    size: int
+    sha256: str
+    content_type: str | None
+    width: int
+    height: int
+    quality: int | None
+
+
 def names_of(keys: Mapping[tuple[str, str], str], public_url: str) -> dict[str, str | None]:
     """What templates call these variants, (name, format) -> key: `variant.<name>.<format>.key` and `.url`.
 

@@ -10,7 +10,7 @@ import orjson
 from migrator.core.model import OpenUpload, State, Tally
 from migrator.core.objects import Capabilities, Digest
 
-_DAY = 24 * 3600
+_PACE_KEPT = 30 * 24 * 3600
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
@@ -65,9 +65,9 @@ def tallies(connection: sqlite3.Connection) -> list[Tally]:
 
 
 def begin_run(connection: sqlite3.Connection, command: str, config_hash: str) -> int:
-    """Opens a run; what is older than a day leaves the pace."""
+    """Opens a run; what is older than 30 days leaves the pace."""
     now = int(time.time())
-    connection.execute("DELETE FROM pace WHERE at < ?", (now - _DAY,))
+    connection.execute("DELETE FROM pace WHERE at < ?", (now - _PACE_KEPT,))
     return int(
         connection.execute(
             "INSERT INTO runs (command, config_hash, started_at) VALUES (?, ?, ?)", (command, config_hash, now)

@@ -36,6 +36,16 @@ def write_outcomes(
             " ON CONFLICT DO UPDATE SET items = items + excluded.items, bytes = bytes + excluded.bytes",
             (now - now % PACE_SECONDS, len(stored), sum(outcome.size for _, outcome, _ in stored)),
         )
+    _count_retries(connection, sum(max(0, settlement.attempts - 1) for settlement in settlements))
+
+
+def _count_retries(connection: sqlite3.Connection, retries: int) -> None:
+    """For the run at work, which is the last one; here and not at its end, so that a kill loses none."""
+    if retries:
+        connection.execute(
+            "UPDATE runs SET retries = retries + ? WHERE id = (SELECT max(id) FROM runs)",
+            (retries,),
+        )
 
 
 def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, Stored, int]], now: int) -> int:
@@ -43,7 +53,9 @@ def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, S
         connection,
         "UPDATE items SET state = 'stored', fault = NULL, message = NULL, attempts = items.attempts + v.column2,"
         " stored_size = v.column3, sha256 = v.column4, content_type = v.column5, etag = v.column6,"
-        f" version_id = v.column7, adopted = v.column8, replaced = v.column9, without_original = v.column10,"
+        # What was overwritten once is still what comes back, when ours had to be stored once more.
+        " version_id = v.column7, adopted = v.column8, replaced = coalesce(v.column9, items.replaced),"
+        " without_original = v.column10,"
         f" settled_at = {now} FROM (VALUES ",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ") AS v WHERE items.id = v.column1 AND items.state = 'intended'",
@@ -92,7 +104,8 @@ def _write_failed(connection: sqlite3.Connection, failed: Sequence[tuple[Task, F
     return change_rows(
         connection,
         "UPDATE items SET state = 'failed', attempts = items.attempts + v.column2, fault = v.column3,"
-        f" message = v.column4, settled_at = {now} FROM (VALUES ",
+        # One that had been stored before: since then nothing of ours came there.
+        f" message = v.column4, settled_at = iif(items.etag IS NULL, {now}, items.settled_at) FROM (VALUES ",
         "(?, ?, ?, ?)",
         ") AS v WHERE items.id = v.column1 AND items.state = 'intended'",
         [(task.id, attempts, outcome.fault, plain(mask_text(outcome.message))) for task, outcome, attempts in failed],

@@ -245,6 +245,37 @@ _ROLLBACKS = (
     "CREATE INDEX records_done ON records (source, id) WHERE before_image IS NOT NULL OR state = 'recorded'",
 )
 
+# Tries after the first one of an object.
+_RETRIES = ("ALTER TABLE runs ADD COLUMN retries INTEGER NOT NULL DEFAULT 0",)
+
+_CLEANUPS = (
+    """CREATE TABLE cleaned (
+      id INTEGER PRIMARY KEY,
+      location TEXT NOT NULL UNIQUE,
+      source INTEGER NOT NULL REFERENCES sources (id), -- through whose root or connection it is reached
+      state TEXT NOT NULL,       -- intended | trashed | deleted | purged | restored
+      way TEXT NOT NULL,         -- trash | marker | delete
+      place TEXT,                -- where it is in the trash folder: a location
+      size INTEGER NOT NULL,
+      fingerprint TEXT NOT NULL, -- what it was when it was taken away
+      version_id TEXT,           -- of the object, in a versioned bucket
+      marker_id TEXT,            -- of the delete marker that hides it
+      run INTEGER NOT NULL,      -- the run that took it away
+      intended_at INTEGER NOT NULL,
+      settled_at INTEGER         -- seconds since 1970
+    )""",
+    # Every item that is made of the source.
+    "CREATE TABLE cleaned_items (item INTEGER PRIMARY KEY, cleaned INTEGER NOT NULL REFERENCES cleaned (id))",
+    "CREATE INDEX cleaned_items_cleaned ON cleaned_items (cleaned)",
+    """CREATE TABLE cleaned_tallies (
+      source INTEGER NOT NULL REFERENCES sources (id),
+      state TEXT NOT NULL,
+      sources INTEGER NOT NULL,
+      bytes INTEGER NOT NULL,
+      PRIMARY KEY (source, state)
+    ) WITHOUT ROWID""",
+)
+
 FIRST = "0001-first-tables"
 
 MIGRATIONS = {
@@ -253,6 +284,8 @@ MIGRATIONS = {
     "0003-variants": _VARIANTS,
     "0004-verifications": _VERIFICATIONS,
     "0005-rollbacks": _ROLLBACKS,
+    "0007-cleanups": _CLEANUPS,
+    "0008-retries": _RETRIES,
 }
 """Name of each step and its statements, in order. A released step never changes: add another."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from migrator.core.model import Fault, Skip, State, Task
+from migrator.core.variants import Picture, VariantMeans
 from migrator.ledger.seal import Seal
 
 Ask = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
@@ -19,6 +20,8 @@ Named = tuple[str, str]
 
 _SAMPLED = 5_000
 """Variants whose qualities are looked at: the mean of more would say the same."""
+_NEAR = 1_000
+"""Rows among which a picture is looked for, in each part of the ledger."""
 
 _IN_PLACE = f"(state = '{State.SKIPPED}' AND fault = '{Skip.IN_PLACE}')"
 _ARRIVED = f"(state = '{State.STORED}' OR (state = '{State.SKIPPED}' AND fault = '{Skip.IDENTICAL}'))"
@@ -51,17 +54,35 @@ def failed(pages: Pages, faults: Iterable[Fault]) -> Iterator[FailedVariant]:
             yield FailedVariant(source, name, image_format, key, original, location, fault, message or "")
 
 
-def qualities(ask: Ask) -> dict[Named, float]:
-    """The mean quality of stored variants by (name, format): of all, or of some thousands spread over the ledger."""
+def means(ask: Ask) -> dict[Named, VariantMeans]:
+    """Of stored variants by (name, format): of all, or of some thousands spread over the ledger."""
     ((last,),) = ask("SELECT coalesce(max(id), 0) FROM variants", ())
     # Evenly spaced ids would meet the same variant of each image again and again.
     chosen = sorted(random.Random(0).sample(range(1, last + 1), _SAMPLED)) if last > _SAMPLED else range(1, last + 1)
     rows = ask(
-        "SELECT name, format, avg(quality) FROM json_each(?) AS chosen JOIN variants ON variants.id = chosen.value"
-        " WHERE state = 'stored' AND quality IS NOT NULL GROUP BY 1, 2",
+        "SELECT name, format, avg(quality), avg(coalesce(stored_size, items.size)) FROM json_each(?) AS chosen"
+        " JOIN variants ON variants.id = chosen.value JOIN items ON items.id = variants.item"
+        " WHERE variants.state = 'stored' GROUP BY 1, 2",
         (orjson.dumps(list(chosen)).decode(),),
     )
-    return {(name, image_format): mean for name, image_format, mean in rows}
+    return {(name, image_format): VariantMeans(quality, original) for name, image_format, quality, original in rows}
+
+
+def pictures(ask: Ask, name: str, image_format: str, limit: int, largest: int) -> list[Picture]:
+    """Up to `limit` of them, the first one in each part of the ledger; looks at a few thousand rows at most."""
+    ((last,),) = ask("SELECT coalesce(max(id), 0) FROM variants", ())
+    found: dict[str, Picture] = {}
+    for part in range(limit):
+        begin = last * part // limit
+        for values in ask(
+            "SELECT v.key, items.key, coalesce(stored_size, items.size), v.size, v.sha256, v.content_type, width,"
+            " height, quality FROM (SELECT * FROM variants WHERE id > ? AND id <= ? ORDER BY id) AS v"
+            " JOIN items ON items.id = v.item WHERE v.state = 'stored' AND v.name = ? AND v.format = ?"
+            " AND v.size <= ? AND v.sha256 IS NOT NULL LIMIT 1",
+            (begin, min(begin + _NEAR, last * (part + 1) // limit), name, image_format, largest),
+        ):
+            found[values[0]] = Picture(name, image_format, *values)
+    return list(found.values())
 
 
 def waiting_rows(ask: Ask) -> int:

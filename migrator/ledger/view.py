@@ -13,12 +13,16 @@ from typing import Any
 
 import orjson
 
+from migrator.core.cleaning import CleanedTally
 from migrator.core.errors import LedgerError
 from migrator.core.model import Fault, Problem, Tally, Task, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordTally, RecordTask
+from migrator.core.throughput import RunPace
+from migrator.core.undoing import LeftAlone
+from migrator.core.variants import Picture, VariantMeans
 from migrator.core.verification import VerificationSummary
-from migrator.ledger import journal, record_view, records, variant_view, variants, verifications
+from migrator.ledger import cleaned, journal, record_view, records, throughput, variant_view, variants, verifications
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
 from migrator.ledger.outcomes import PACE_SECONDS
@@ -56,6 +60,7 @@ class Run:
     requests: dict[str, int]
     moved_items: int
     moved_bytes: int
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +227,16 @@ class LedgerView:
         """All runs, oldest first."""
         rows = self._all(
             "SELECT id, command, config_hash, started_at, finished_at, status, requests,"
-            " coalesce(moved_items, 0), coalesce(moved_bytes, 0) FROM runs ORDER BY id"
+            " coalesce(moved_items, 0), coalesce(moved_bytes, 0), retries FROM runs ORDER BY id"
         )
         return [
-            Run(number, command, config, started, finished, status, orjson.loads(requests or "{}"), items, size)
-            for number, command, config, started, finished, status, requests, items, size in rows
+            Run(number, command, config, started, finished, status, orjson.loads(requests or "{}"), *counts)
+            for number, command, config, started, finished, status, requests, *counts in rows
         ]
+
+    def throughput(self, points: int) -> list[RunPace]:
+        """How fast the latest runs stored what they stored, in about `points` stretches altogether."""
+        return throughput.throughput(self._all, points)
 
     def pace(self, seconds: int = 60) -> Pace:
         """Items and bytes stored a second, over about the last `seconds`."""
@@ -270,10 +279,10 @@ class LedgerView:
         """Every failed item, collisions too: by source and fault, then in the order of the scan."""
         return islice((item for kind in self._failed_kinds() for item in self._failed(*kind)), limit)
 
-    def example(self, fault: Fault) -> FailedItem | None:
-        """The first failed item with this fault."""
+    def examples(self, fault: Fault, limit: int) -> list[FailedItem]:
+        """The first failed items with this fault."""
         kinds = (kind for kind in self._failed_kinds() if kind[2] is fault)
-        return next((item for kind in kinds for item in self._failed(*kind)), None)
+        return list(islice((item for kind in kinds for item in self._failed(*kind)), limit))
 
     def _failed_kinds(self) -> list[tuple[int, str, Fault]]:
         rows = self._all(
@@ -291,6 +300,11 @@ class LedgerView:
         ):
             yield FailedItem(name, location, key, size, fault, message or "", attempts, first)
 
+    def cleaned(self) -> list[CleanedTally]:
+        """Sources that were taken away, by source and state; no row is counted."""
+        with translated(self.path):
+            return cleaned.tallies(self._connection)
+
     def verifications(self) -> list[VerificationSummary]:
         """All verifications, the oldest first."""
         with translated(self.path):
@@ -302,6 +316,18 @@ class LedgerView:
         for result, key, variant, location, message in islice(found, limit):
             yield Difference(result, key, variant, location, message or "")
 
+    def left_alone(self, limit: int | None = None) -> Iterator[LeftAlone]:
+        """What the last rollback did not undo, in the order in which it came to it."""
+        for kind, name, source, fault, message in self._pages(
+            "SELECT id, kind, name, source, fault, message FROM left_alone WHERE id > ? ORDER BY id", limit
+        ):
+            yield LeftAlone(kind, name, source, Fault(fault), message)
+
+    def left_alone_count(self) -> int:
+        """How many things that is. Nothing is ever taken out but all of it, so the ids count."""
+        ((count,),) = self._all("SELECT coalesce(max(id) - min(id) + 1, 0) FROM left_alone")
+        return int(count)
+
     def variant_tallies(self) -> list[VariantTally]:
         """Counts of variants by source, name, format, state and reason; no row is counted."""
         with translated(self.path):
@@ -311,9 +337,13 @@ class LedgerView:
         """Every variant that could not be made (for this fault), by fault."""
         return islice(variant_view.failed(self._pages, (fault,) if fault else sorted(Fault)), limit)
 
-    def variant_qualities(self) -> dict[tuple[str, str], float]:
-        """Mean quality of stored variants by (name, format); of some thousands of them where there are more."""
-        return variant_view.qualities(self._all)
+    def variant_means(self) -> dict[tuple[str, str], VariantMeans]:
+        """Means over stored variants by (name, format); of some thousands of them where there are more."""
+        return variant_view.means(self._all)
+
+    def pictures(self, name: str, image_format: str, limit: int, largest: int) -> list[Picture]:
+        """Stored variants of one kind with at most `largest` bytes, spread over the ledger; found near enough only."""
+        return variant_view.pictures(self._all, name, image_format, limit, largest)
 
     def waiting_rows(self) -> int:
         """Rows whose object stands, and a variant that they refer to does not. Looks at items that are not settled."""

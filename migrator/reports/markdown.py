@@ -1,14 +1,15 @@
 """report.md: a migration on one page, for a ticket or a wiki."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from migrator.core.model import State
 from migrator.core.objects import Capabilities
-from migrator.core.records import RecordState
 from migrator.core.secrets import mask_text
-from migrator.reports import words
+from migrator.reports import tables, words
+from migrator.reports.conclusion import conclusion
 from migrator.reports.overview import Overview
+from migrator.reports.rollbacks import RolledBack
 from migrator.reports.rows import what_happened
+from migrator.reports.tables import Table
 from migrator.reports.variants import HEADS, SIDES, removed_line, table, what_failed
 from migrator.reports.verification import Verified, proofs, verdict, when
 
@@ -25,6 +26,7 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
         _failed_variants(seen),
         _failed_rows(seen),
         _verification(seen.verified),
+        _rollback(seen.undone),
         _problems(seen),
         _capabilities(seen.capabilities),
         _requests(seen),
@@ -36,41 +38,15 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
 def _head(seen: Overview, name: str, version: str, now: float) -> Iterator[str]:
     yield f"# Migration {_plain(name)}"
     yield ""
-    yield f"{_verdict(seen)} Written {words.moment(now)} by migrator {version} from `{seen.path}`."
+    headline, sentence = conclusion(seen)
+    yield f"**{headline}:** {sentence} Written {words.moment(now)} by migrator {version} from `{seen.path}`."
     yield ""
-
-
-def _verdict(seen: Overview) -> str:
-    if seen.to_move:
-        verb = "is" if seen.to_move == 1 else "are"
-        return f"**Not finished:** {words.count(seen.to_move, 'object')} {verb} still to be moved."
-    if not seen.complete:
-        return "**Not finished:** the scan is incomplete."
-    if seen.rows_to_update:
-        verb = "is" if seen.rows_to_update == 1 else "are"
-        return f"**Not finished:** {words.count(seen.rows_to_update, 'row')} {verb} still to be updated."
-    if seen.planned_variants:
-        verb = "is" if seen.planned_variants == 1 else "are"
-        return f"**Not finished:** {words.count(seen.planned_variants, 'variant')} {verb} still to be made."
-    if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.problem_count or seen.failed_variants:
-        failed, problems = words.count(seen.items(State.FAILED), "object"), words.count(seen.problem_count, "problem")
-        rows = f"{words.count(seen.records(RecordState.FAILED), 'row')} not updated, " if seen.rows else ""
-        unmade = sum(seen.failed_variants.values())
-        variants = f"{words.count(unmade, 'variant')} not made, " if unmade else ""
-        return f"**Finished with gaps:** {failed} failed, {variants}{rows}{problems} in the sources."
-    rows = ", and every row that refers to one says so" if seen.rows else ""
-    return f"**Complete:** every object that the sources list stands in the destination{rows}."
 
 
 def _totals(seen: Overview) -> Iterator[str]:
     yield "## Totals"
     yield ""
-    rows = [
-        (state.value, words.count(seen.items(state)), words.size(seen.size(state)) if seen.size(state) else "")
-        for state in State
-        if seen.items(state)
-    ]
-    yield from _table(("state", "objects", "bytes"), [*rows, ("all", words.count(seen.total), "")], "lrr")
+    yield from _table(tables.totals(seen))
     if seen.skipped:
         yield (
             "Skipped: "
@@ -85,19 +61,7 @@ def _totals(seen: Overview) -> Iterator[str]:
 def _sources(seen: Overview) -> Iterator[str]:
     yield "## Sources"
     yield ""
-    rows = [
-        (
-            _plain(source.name),
-            "complete" if source.complete else "incomplete",
-            *(words.count(source.items.get(state, 0)) for state in (State.STORED, State.SKIPPED, State.FAILED)),
-            words.count(source.to_move),
-            words.count(source.left_out),
-            words.count(source.problems),
-        )
-        for source in seen.sources
-    ]
-    heads = ("source", "scan", "stored", "skipped", "failed", "to move", "left out by filters", "problems")
-    yield from _table(heads, rows, "llrrrrrr")
+    yield from _table(tables.sources(seen))
 
 
 def _variants(seen: Overview) -> Iterator[str]:
@@ -105,7 +69,7 @@ def _variants(seen: Overview) -> Iterator[str]:
         return
     yield "## Variants"
     yield ""
-    yield from _table(HEADS, table([state for state in seen.variants if state.configured]), SIDES)
+    yield from _table(Table(HEADS, SIDES, table([state for state in seen.variants if state.configured])))
     removed = [state for state in seen.variants if not state.configured]
     if removed:
         yield "No longer configured; their objects stay where they are:"
@@ -134,19 +98,7 @@ def _rows(seen: Overview) -> Iterator[str]:
         return
     yield "## Rows of the database"
     yield ""
-    rows = [
-        (
-            _plain(source.name),
-            _code(target.table) if (target := seen.targets.get(source.name)) else "",
-            *(words.count(source.records.get(state, 0)) for state in (RecordState.RECORDED, RecordState.FAILED)),
-            words.count(sum(source.records.get(state, 0) for state in (RecordState.READY, RecordState.INTENDED))),
-            words.count(source.records.get(RecordState.PLANNED, 0)),
-        )
-        for source in seen.sources
-        if source.records
-    ]
-    heads = ("source", "table", "updated", "failed", "to update", "waiting for their objects")
-    yield from _table(heads, rows, "llrrrr")
+    yield from _table(tables.database_rows(seen))
     if seen.waiting_rows:
         yield f"{words.waiting_for_variants(seen.waiting_rows)}."
         yield ""
@@ -177,7 +129,7 @@ def _failures(seen: Overview) -> Iterator[str]:
         yield ""
         yield f"{words.MEANING[fault].capitalize()}. What to do: {words.ADVICE[fault]}."
         yield ""
-        if example := seen.examples.get(fault):
+        for example in seen.examples.get(fault, ())[:1]:
             yield f"Example: {_code(example.location)} -> {_code(example.key)}. {_plain(mask_text(example.message))}"
             yield ""
 
@@ -209,6 +161,21 @@ def _verification(seen: Verified | None) -> Iterator[str]:
         yield ""
 
 
+def _rollback(seen: RolledBack | None) -> Iterator[str]:
+    if seen is None:
+        return
+    yield "## Rollback"
+    yield ""
+    yield f"Run {seen.run}: {seen.when}. {words.left_alone(seen.left)}"
+    yield ""
+    for each in seen.first:
+        yield f"- {each.kind} {_code(each.name)} ({each.fault}): {_plain(mask_text(each.message))}"
+    if seen.left > len(seen.first):
+        yield f"- and {words.count(seen.left - len(seen.first))} more: `migrator report --format left-alone`"
+    if seen.first:
+        yield ""
+
+
 def _problems(seen: Overview) -> Iterator[str]:
     if seen.problem_count:
         yield "## Problems in the sources"
@@ -236,12 +203,7 @@ def _capabilities(found: Capabilities | None) -> Iterator[str]:
         return
     yield "## What the destination honours, as seen by canaries"
     yield ""
-    yield f"- conditional puts: {_yes(found.conditional_put)}; at the end of multipart uploads: " + _yes(
-        found.conditional_complete
-    )
-    yield f"- check of small objects: {words.DIGESTS[found.digest]}"
-    yield f"- check of parts of large objects: {words.DIGESTS[found.part_digest]}"
-    yield f"- versioning: {_yes(found.versioned)}; listing: {_yes(found.can_list)}"
+    yield from (f"- {what}: {how}" for what, how in tables.capabilities(found))
     yield ""
 
 
@@ -250,8 +212,7 @@ def _requests(seen: Overview) -> Iterator[str]:
         return
     yield "## Requests to the destination"
     yield ""
-    rows = [(operation, words.count(number)) for operation, number in seen.requests.items()]
-    yield from _table(("operation", "requests"), rows, "lr")
+    yield from _table(tables.requests(seen))
 
 
 def _runs(seen: Overview) -> Iterator[str]:
@@ -259,33 +220,16 @@ def _runs(seen: Overview) -> Iterator[str]:
         return
     yield "## Runs"
     yield ""
-    rows = [
-        (
-            str(run.number),
-            run.command,
-            words.moment(run.started_at),
-            words.duration(run.finished_at - run.started_at) if run.finished_at is not None else "not finished",
-            "-" if run.status is None else str(run.status),
-            words.count(run.moved_items),
-            words.size(run.moved_bytes),
-            f"`{run.config_hash[:12]}`",
-        )
-        for run in seen.runs
-    ]
-    heads = ("run", "command", "started", "took", "exit status", "objects", "bytes", "config")
-    yield from _table(heads, rows, "rlllrrrl")
+    yield from _table(tables.runs(seen.runs))
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + "|".join("---" if side == "l" else "---:" for side in sides) + "|"
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
+def _table(table: Table) -> Iterator[str]:
+    draw: dict[str, Callable[[str], str]] = {"l": _plain, "c": _code, "r": str}
+    yield "| " + " | ".join(table.heads) + " |"
+    yield "|" + "|".join("---:" if kind == "r" else "---" for kind in table.kinds) + "|"
+    for row in table.rows:
+        yield "| " + " | ".join(draw[kind](cell) for kind, cell in zip(table.kinds, row, strict=True)) + " |"
     yield ""
-
-
-def _yes(honoured: bool) -> str:
-    return "yes" if honoured else "no"
 
 
 def _plain(text: str) -> str:
@@ -295,5 +239,7 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
+    if not text:
+        return ""
     flat = " ".join(text.split()).replace("`", "'")
     return f"`{flat}`"

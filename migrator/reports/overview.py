@@ -11,7 +11,11 @@ from typing import Protocol, TypeVar
 from migrator.core.model import Fault, Problem, State, Tally, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState, RecordTally
+from migrator.core.throughput import RunPace
+from migrator.core.undoing import LeftAlone
+from migrator.core.variants import VariantMeans
 from migrator.core.verification import VerificationSummary
+from migrator.reports.rollbacks import RolledBack, rolled_back
 from migrator.reports.rows import FailedRecord, Targets
 from migrator.reports.variants import Configured, FailedVariant, Named, VariantState, states_of
 from migrator.reports.verification import Difference, Verified, verified
@@ -20,6 +24,10 @@ Key = TypeVar("Key", bound=str)
 
 FIRST = 20
 """Problems and collisions shown one by one; the rest are counted."""
+EXAMPLES = 3
+"""Failed items shown of each fault."""
+POINTS = 600
+"""Stretches of a chart: more than there are pixels on a phone."""
 
 
 class FailedItem(Protocol):
@@ -75,6 +83,8 @@ class PastRun(Protocol):
     def moved_items(self) -> int: ...
     @property
     def moved_bytes(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
 
 
 class View(Protocol):
@@ -88,16 +98,19 @@ class View(Protocol):
     def collisions(self, limit: int | None = None) -> Iterator[FailedItem]: ...
     def collision_count(self) -> int: ...
     def failures(self, limit: int | None = None) -> Iterator[FailedItem]: ...
-    def example(self, fault: Fault) -> FailedItem | None: ...
+    def examples(self, fault: Fault, limit: int) -> Sequence[FailedItem]: ...
     def record_tallies(self) -> Sequence[RecordTally]: ...
     def failed_records(self, limit: int | None = None) -> Iterator[FailedRecord]: ...
     def variant_tallies(self) -> Sequence[VariantTally]: ...
-    def variant_qualities(self) -> Mapping[Named, float]: ...
+    def variant_means(self) -> Mapping[Named, VariantMeans]: ...
     def failed_variants(self, limit: int | None = None, fault: Fault | None = None) -> Iterator[FailedVariant]: ...
     def waiting_rows(self) -> int: ...
     def verifications(self) -> Sequence[VerificationSummary]: ...
     def differences(self, limit: int | None = None) -> Iterator[Difference]: ...
     def runs(self) -> Sequence[PastRun]: ...
+    def throughput(self, points: int) -> Sequence[RunPace]: ...
+    def left_alone(self, limit: int | None = None) -> Iterator[LeftAlone]: ...
+    def left_alone_count(self) -> int: ...
     def scans(self) -> Sequence[Scan]: ...
     def capabilities(self) -> Capabilities | None: ...
 
@@ -136,7 +149,8 @@ class Overview:
 
     path: Path
     sources: tuple[SourceState, ...]
-    examples: Mapping[str, FailedItem]
+    examples: Mapping[str, Sequence[FailedItem]]
+    """The first failed items of each fault."""
     problems: tuple[Problem, ...]
     problem_count: int
     collisions: tuple[FailedItem, ...]
@@ -150,9 +164,12 @@ class Overview:
     variant_examples: Mapping[str, FailedVariant] = field(default_factory=dict)
     """The first variant of each fault."""
     waiting_rows: int = 0
+    """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
     verified: Verified | None = None
     """The last verification."""
-    """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
+    undone: RolledBack | None = None
+    """What the last rollback came to."""
+    pace: tuple[RunPace, ...] = ()
 
     def items(self, state: State) -> int:
         """Items in one state."""
@@ -234,6 +251,11 @@ class Overview:
         return _sum(source.failed for source in self.sources)
 
     @property
+    def retries(self) -> int:
+        """Tries of all runs after the first of an object."""
+        return sum(run.retries for run in self.runs)
+
+    @property
     def requests(self) -> dict[str, int]:
         """Requests of all runs, by operation."""
         return _sum(run.requests for run in self.runs)
@@ -244,20 +266,21 @@ def overview(view: View, targets: Targets, configured: Configured, *, brief: boo
     tallies = view.variant_tallies()
     wanted = [each for each in tallies if (each.name, each.format) in configured.get(each.source, ())]
     sources = _sources(view, wanted)
-    variants = states_of(tallies, configured, view.variant_qualities() if tallies and not brief else {})
+    variants = states_of(tallies, configured, view.variant_means() if tallies and not brief else {})
     unmade = sorted({Fault(fault) for state in variants if state.configured for fault in state.failed or {}})
     first = () if brief else ((fault, next(view.failed_variants(1, fault), None)) for fault in unmade)
     faults = sorted({Fault(fault) for source in sources for fault in source.failed})
-    found = () if brief else ((fault, view.example(fault)) for fault in faults)
+    found = () if brief else ((fault, view.examples(fault, EXAMPLES)) for fault in faults)
+    runs = tuple(view.runs())
     return Overview(
         path=view.path,
         sources=sources,
-        examples={fault: example for fault, example in found if example},
+        examples={fault: tuple(examples) for fault, examples in found if examples},
         problems=() if brief else tuple(problem for _, problem in view.problems(FIRST)),
         problem_count=view.problem_count(),
         collisions=() if brief else tuple(view.collisions(FIRST)),
         collision_count=view.collision_count(),
-        runs=tuple(view.runs()),
+        runs=runs,
         capabilities=view.capabilities(),
         failed_rows=() if brief else tuple(view.failed_records(FIRST)),
         targets=targets,
@@ -265,6 +288,8 @@ def overview(view: View, targets: Targets, configured: Configured, *, brief: boo
         variant_examples={fault: example for fault, example in first if example},
         waiting_rows=0 if any(source.to_move for source in sources) else view.waiting_rows(),
         verified=_verified(view, brief=brief),
+        undone=None if brief else rolled_back(runs, view.left_alone_count(), tuple(view.left_alone(FIRST))),
+        pace=() if brief else tuple(view.throughput(POINTS)),
     )
 
 

@@ -4,8 +4,10 @@ from dataclasses import asdict
 
 from migrator.core.model import State, Summary
 from migrator.core.records import RecordState
+from migrator.core.throughput import RunPace
 from migrator.reports import words
 from migrator.reports.overview import Overview, PastRun, SourceState
+from migrator.reports.rollbacks import rolled_back_tree
 from migrator.reports.rows import failed_row
 from migrator.reports.variants import failed_tree, state_tree
 from migrator.reports.verification import verified_tree
@@ -24,7 +26,7 @@ def overview_tree(seen: Overview) -> Tree:
         "failed": seen.failed,
         "examples": {
             fault: {"location": item.location, "key": item.key, "message": item.message}
-            for fault, item in seen.examples.items()
+            for fault, (item, *_) in seen.examples.items()
         },
         "problems": seen.problem_count,
         "first_problems": [asdict(problem) for problem in seen.problems],
@@ -40,8 +42,11 @@ def overview_tree(seen: Overview) -> Tree:
         "failed_variants": seen.failed_variants,
         "variant_examples": {fault: failed_tree(each) for fault, each in seen.variant_examples.items()},
         "verification": verified_tree(seen.verified) if seen.verified else None,
+        "rollback": rolled_back_tree(seen.undone) if seen.undone else None,
+        "throughput": [pace_tree(run) for run in seen.pace],
         "sources": [source_tree(source) for source in seen.sources],
         "requests": seen.requests,
+        "retries": seen.retries,
         "capabilities": asdict(seen.capabilities) if seen.capabilities else None,
         "runs": [run_tree(run) for run in seen.runs],
     }
@@ -76,6 +81,16 @@ def run_tree(run: PastRun) -> Tree:
         "moved_items": run.moved_items,
         "moved_bytes": run.moved_bytes,
         "requests": dict(run.requests),
+        "retries": run.retries,
+    }
+
+
+def pace_tree(run: RunPace) -> Tree:
+    """How fast one run stored: seconds since it began, objects and bytes in each stretch."""
+    return {
+        "run": run.run,
+        "seconds": run.seconds,
+        "stretches": [[each.begin, each.end, each.items, each.bytes] for each in run.stretches],
     }
 
 

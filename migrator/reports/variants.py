@@ -6,6 +6,7 @@ from typing import Protocol
 
 from migrator.core.model import Fault, VariantTally
 from migrator.core.secrets import mask_text
+from migrator.core.variants import VariantMeans
 from migrator.reports import words
 
 Named = tuple[str, str]
@@ -42,6 +43,7 @@ class VariantState:
     planned  asked for again by `retry`
     skipped  of objects that turned out to be no images
     quality  mean of what is stored; None where the format has none, or nothing is known
+    original mean bytes of the images that it was made of; of some thousands where there are more
     """
 
     name: str
@@ -53,6 +55,12 @@ class VariantState:
     skipped: int = 0
     failed: Mapping[str, int] | None = None
     quality: float | None = None
+    original: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """What is stored of each byte of the originals."""
+        return self.bytes / self.stored / self.original if self.stored and self.original else None
 
     @property
     def label(self) -> str:
@@ -66,7 +74,7 @@ class VariantState:
 
 
 def states_of(
-    tallies: Iterable[VariantTally], configured: Configured, qualities: Mapping[Named, float]
+    tallies: Iterable[VariantTally], configured: Configured, means: Mapping[Named, VariantMeans]
 ) -> tuple[VariantState, ...]:
     """Those that are configured in the order of the configuration, then the removed ones."""
     order = dict.fromkeys((named, True) for wanted in configured.values() for named in wanted)
@@ -76,7 +84,11 @@ def states_of(
         known = named in configured.get(tally.source, ())
         state = found.get((named, known)) or VariantState(*named, known, failed={})
         found[named, known] = _with(state, tally)
-    return tuple(replace(state, quality=qualities.get((state.name, state.format))) for state in found.values())
+    return tuple(_with_means(state, means.get((state.name, state.format))) for state in found.values())
+
+
+def _with_means(state: VariantState, means: VariantMeans | None) -> VariantState:
+    return replace(state, quality=means.quality, original=means.original) if means else state
 
 
 def _with(state: VariantState, tally: VariantTally) -> VariantState:
@@ -134,6 +146,7 @@ def state_tree(state: VariantState) -> dict[str, object]:
         "stored": state.stored,
         "bytes": state.bytes,
         "quality": None if state.quality is None else round(state.quality, 1),
+        "original_bytes": None if state.original is None else round(state.original),
         "planned": state.planned,
         "no_image": state.skipped,
         "failed": dict(state.failed or {}),

@@ -76,12 +76,30 @@ MATCH_MEANING: dict[str, str] = {
 """What a result of `verify` means of an object."""
 
 MATCH_ADVICE: dict[str, str] = {
-    Match.DIFFER: "bring a former version back, or remove it and put it again from its source; then `migrator verify`",
-    Match.MISSING: "put it again from its source; `migrator report --format differences` has key and location of each",
+    Match.DIFFER: "`migrator retry --verified differ`, then `migrator migrate`: replaced where nothing is lost by it",
+    Match.MISSING: "`migrator retry --verified missing`, then `migrator migrate`: stored again from its source",
     Match.UNKNOWN: "mend what the message names, then `migrator verify` again",
     EXTRA: "look whose they are; nothing of them was touched",
 }
 """What the operator does about it."""
+
+LEFT_ADVICE: dict[str, str] = {
+    Fault.CONFLICT: "decide whether it stays; what is put back as it was, `migrator rollback` takes when it runs again",
+    Fault.FORBIDDEN: "give the credentials that right, then `migrator rollback` again",
+    Fault.INVALID: "look at the column yourself; nothing of it was changed",
+}
+"""What the operator does about what a rollback left alone."""
+LEFT_ADVICE_ELSE = "mend what the message names, then `migrator rollback` again"
+
+ENDINGS: dict[int, str] = {
+    0: "was complete",
+    1: "finished, with failed items or problems",
+    5: "was stopped by a limit",
+    129: "was interrupted (SIGHUP)",
+    130: "was interrupted (Ctrl+C)",
+    143: "was interrupted (SIGTERM)",
+}
+"""How a run with this exit status ended."""
 
 PROOFS: dict[str, str] = {
     Proof.CHECKSUM: "by the SHA-256 that the server keeps",
@@ -123,6 +141,27 @@ def size(number: float) -> str:
         if value < 999.5 or unit == "PB":
             break
     return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+
+
+def left_alone(number: int) -> str:
+    """What is said of a rollback that left so much as it is."""
+    if not number:
+        return "Nothing was left alone."
+    verb = "was" if number == 1 else "were"
+    return f"{count(number, 'thing')} {verb} left alone, because somebody changed them or they could not be undone."
+
+
+def ended(command: str, status: int | None, finished_at: int | None) -> str:
+    """How a run ended, as a sentence about it goes on."""
+    if finished_at is None:
+        return "was cut off, by which nothing is lost"
+    if command == "verify" and status == 1:
+        return "found differences"
+    if command == "rollback" and status == 1:
+        return "left something alone"
+    if command == "orphans" and status == 1:
+        return "left something that no row explains"
+    return ENDINGS.get(status or 0, f"ended with status {status}")
 
 
 def rate(number: float) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from migrator.core.model import Fault, Item, Lacking, Made, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
 from migrator.core.records import RecordState, Row
+from migrator.core.variants import VariantMeans
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import DIGEST, failed, items, page, query, settlement, stored
@@ -154,7 +155,7 @@ async def test_reports_are_told_of_failures_qualities_and_what_lacks(
         ]
     )
     with LedgerView.open(path) as view:
-        assert view.variant_qualities() == {FULL: 75.0}
+        assert view.variant_means() == {FULL: VariantMeans(75.0, 10.0), THUMB: VariantMeans(None, 10.0)}
         assert [(each.original, each.fault) for each in view.failed_variants()] == [("c", "conflict"), ("b", "render")]
         (example,) = view.failed_variants(1, Fault.RENDER)
         assert (example.source, example.name, example.format, example.key) == ("photos", "thumb", "jpeg", "b/thumb")
@@ -175,7 +176,7 @@ async def test_qualities_of_very_many_are_those_of_some(ledger: SqliteLedger, pa
         ]
     )
     with LedgerView.open(path) as view:
-        assert view.variant_qualities() == {FULL: 60.0, THUMB: 90.0}
+        assert view.variant_means() == {FULL: VariantMeans(60.0, 10.0), THUMB: VariantMeans(90.0, 10.0)}
 
 
 async def test_a_sample_is_spread_over_what_is_planned(ledger: SqliteLedger, path: Path) -> None:

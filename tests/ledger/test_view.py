@@ -72,10 +72,10 @@ async def test_long_lists_come_whole_and_in_order(ledger: SqliteLedger, path: Pa
         assert [item.key for item in view.failures(limit=1100)] == names[:1100]
         assert [item.key for item in view.settled()] == names[1250:]
         assert list(view.collisions()) == []
-        example = view.example(Fault.GONE)
+        (example, *_) = view.examples(Fault.GONE, 3)
         assert example
         assert example.key == "00000"
-        assert view.example(Fault.THROTTLED) is None
+        assert view.examples(Fault.THROTTLED, 3) == []
 
 
 async def test_it_reads_with_plain_sqlite_tools(ledger: SqliteLedger, path: Path) -> None:
