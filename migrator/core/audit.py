@@ -67,6 +67,11 @@ class Change:
     source: str = ""
     details: Mapping[str, Plain] = field(default_factory=dict)
 
+    @classmethod
+    def aborted(cls, key: str, upload_id: str, source: str) -> "Change":
+        """A multipart upload of `key` that was dropped."""
+        return cls(Deed.ABORT, Kind.UPLOAD, key, source, {"upload_id": upload_id})
+
 
 @dataclass(frozen=True, slots=True)
 class Head:

@@ -58,6 +58,12 @@ class Placement:
     replaced: str | None = None
     backups: tuple[str, ...] = ()
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Where copies of what was replaced stand, the newest first."""
+        kind, _, key = (self.replaced or "").partition(":")
+        return self.backups or ((key,) if kind == "backup" else ())
+
 
 @dataclass(frozen=True, slots=True)
 class Remains:
@@ -110,13 +116,17 @@ class UndoneItem:
 
 @dataclass(frozen=True, slots=True)
 class RowBack:
-    """A row that was, or may have been, updated for `item`; `change` None: it held the new values before we came."""
+    """A row that was, or may have been, updated for `item`; `change` None: it held the new values before we came.
+
+    `changed`: it was put back just now, and did not hold its old values before.
+    """
 
     record: int
     item: int
     source: str
     primary_key: str
     change: RowChange | None
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

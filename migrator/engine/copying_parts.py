@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 
+from migrator.core.audit import Change
 from migrator.core.errors import Changed, Gone, Transient
 from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, OpenUpload, Side, Task
@@ -35,6 +36,7 @@ class PartCopies:
         upload = self._open.pop(task.id, None)
         if upload:
             await self.means.store.abort(task.key, upload.upload_id)
+            await self.uploads.note([Change.aborted(task.key, upload.upload_id, task.source)])
             await self.uploads.closed(task)
 
     async def copy(self, task: Task, original: Described, upload: Upload) -> Copied | Taken:
@@ -81,6 +83,7 @@ class PartCopies:
             # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
             for upload_id, _ in await store.open_uploads(task.key):
                 await store.abort(task.key, upload_id)
+                await self.uploads.note([Change.aborted(task.key, upload_id, task.source)])
         opened = OpenUpload(await store.begin(upload), part_size)
         await self.uploads.opened(task, opened)
         self._open[task.id] = opened

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+from migrator.core.audit import Change
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
 from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally, Task, VariantTally
@@ -181,6 +182,7 @@ class Run:
         for key, upload_id in await self._ledger.stale_uploads():
             with contextlib.suppress(ObjectError):  # tried again by the next run
                 await self._store.abort(key, upload_id)
+                await self._ledger.note([Change.aborted(key, upload_id, "")])
                 await self._ledger.forget_upload(key, upload_id)
 
     async def _scan_all(self) -> None:

@@ -35,13 +35,15 @@ class AuditLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.run = 0
+        """Number of the run at work; 0 outside any."""
         self._pending: list[tuple[str, int, Change]] = []
         self._file: _File | None = None
         self._number, self._hash = 0, ""
 
-    def add(self, run: int, changes: Iterable[Change]) -> None:
-        """Takes changes of the transaction under way. `run` 0: outside any run."""
-        at = _now()
+    def add(self, changes: Iterable[Change]) -> None:
+        """Takes changes of the transaction under way."""
+        at, run = _now(), self.run
         self._pending += [(at, run, change) for change in changes]
 
     def mark(self) -> int:
@@ -94,8 +96,7 @@ class AuditLog:
             os.close(fd)
             raise
         self._number, self._hash = end.number, end.hash
-        run = self._pending[0][1]
-        self._pending[:0] = [(_now(), run, Change(Deed.NOTE, Kind.LOG, text)) for text in _remarks(end)]
+        self._pending[:0] = [(_now(), self.run, Change(Deed.NOTE, Kind.LOG, text)) for text in _remarks(end)]
         return _File(fd, end.at)
 
 

@@ -10,6 +10,8 @@ from migrator.core.errors import LedgerError
 from migrator.core.model import Failed, Fault, Skip
 from migrator.core.records import RecordOutcome, RecordState, RecordTally, RecordTask, Row, RowChange
 from migrator.core.secrets import mask_text
+from migrator.ledger.audit import AuditLog
+from migrator.ledger.audit_changes import of_records
 from migrator.ledger.rows import change_rows, plain
 
 _ARRIVED = (
@@ -174,11 +176,17 @@ def _original(change: RowChange, before: str, after: str | None) -> str:
     return orjson.dumps(mended, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def settle(connection: sqlite3.Connection, outcomes: Sequence[tuple[RecordTask, RecordOutcome]], run: int) -> None:
+def settle(
+    connection: sqlite3.Connection,
+    outcomes: Sequence[tuple[RecordTask, RecordOutcome]],
+    run: int,
+    audit: AuditLog,
+) -> None:
     """Outcomes into rows. Raises LedgerError, with nothing written, when one of the records is settled already."""
     now = int(time.time())
     recorded = [(task, outcome) for task, outcome in outcomes if not isinstance(outcome, Failed)]
     failed = [(task, outcome) for task, outcome in outcomes if isinstance(outcome, Failed)]
+    audit.add(of_records(connection, outcomes))
     _leave(connection, [task for task, _ in recorded], RecordState.RECORDED)
     for fault in sorted({outcome.fault for _, outcome in failed}):
         _leave(connection, [task for task, outcome in failed if outcome.fault is fault], RecordState.FAILED, fault)

@@ -8,6 +8,7 @@ from functools import partial
 
 import orjson
 
+from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config, TableSource
 from migrator.core.errors import Fatal, Interrupted, Invalid, MigratorError, PreflightError, Transient
 from migrator.core.model import Fault
@@ -142,6 +143,8 @@ async def _drop_columns(config: Config, ledger: SqliteLedger, engine: Rollback) 
         if undone is not None:
             done.append(undone)
         if not options.dry_run and len(kept) < len(known):
+            if undone is not None and undone.doing is Doing.DROP:
+                await ledger.note([Change(Deed.DROP, Kind.COLUMN, undone.name, undone.source)])
             rest = known[known.index(column) + 1 :]
             await ledger.set_meta(ADDED_COLUMNS, orjson.dumps([*kept, *rest]).decode())
     return done

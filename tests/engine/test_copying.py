@@ -96,7 +96,7 @@ class Mover:
 async def test_a_copy_takes_one_request() -> None:
     mover = Mover()
     outcome = await mover.move()
-    assert outcome == Stored(len(BYTES), None, "", etag_of(BYTES), None)
+    assert outcome == Stored(len(BYTES), None, "", etag_of(BYTES), None, copied=True)
     assert mover.copier.asked == ["COPY"]
     stands = mover.store.objects["a.jpg"][-1]
     assert (stands.body, stands.upload.headers, stands.upload.tags) == (BYTES, HEADERS, {"house": "x"})

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrator.core.audit import Change
 from migrator.core.config import Config
 from migrator.core.errors import Gone, ObjectError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Task, VariantOutcome
@@ -113,6 +114,10 @@ class Notes:
     """Where multipart uploads are noted."""
 
     open: dict[int, OpenUpload] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+
+    async def note(self, changes: Sequence[Change]) -> None:
+        self.changes += changes
 
     async def opened(self, task: Task, upload: OpenUpload) -> None:
         self.open[task.id] = upload
