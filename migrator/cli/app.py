@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import failing, looking, moving, preparing, preview, proving, trying, undoing
+from migrator.cli import failing, looking, moving, orphans, preparing, preview, proving, trying, undoing
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -91,7 +91,7 @@ def about(
     """
 
 
-for group in (preparing, moving, looking, preview, proving, undoing, trying):
+for group in (preparing, moving, looking, preview, proving, undoing, orphans, trying):
     for name, command in group.commands.items():
         app.command(name)(command)
 

@@ -9,6 +9,7 @@ import typer
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
 from migrator.cli.output import Output, complain, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
+from migrator.core.values import parse_duration
 from migrator.reports import words
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ def setup(
     versioning: Annotated[
         bool, typer.Option("--versioning", help="Keep old versions of objects, so that overwrites have a way back.")
     ] = False,
+    lifecycle: Annotated[
+        bool, typer.Option("--lifecycle", help="Also rules by which leftovers, backups and old versions expire.")
+    ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="TIME",
+            help="With --lifecycle: how long backups and old versions stay for a rollback (default: 30d).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Make destination and tables right; safe to repeat.
@@ -77,22 +89,30 @@ def setup(
 
     \b
     Examples:
-      migrator setup --dry-run        what is, and what would change
-      migrator setup                  change it
-      migrator setup --versioning     and switch versioning on
+      migrator setup --dry-run                      what is, and what would change
+      migrator setup                                change it
+      migrator setup --versioning                   and switch versioning on
+      migrator setup --lifecycle --dry-run          the lifecycle rules that are recommended
+      migrator setup --lifecycle --keep 90d         put them beside those that are there
     """
     from migrator import wiring
 
     config = wiring.load_config(config_file, {})
     output = Output(as_json=as_json)
+    kept = _kept(keep, lifecycle=lifecycle)
+    rules = [] if kept is None else wiring.lifecycle_rules(config, kept)
+    if not as_json:
+        output.say(f"rule  {rule}" for rule in rules)
     changes = wiring.setup(
         config,
         dry_run=dry_run,
         versioning=versioning,
+        keep=kept,
         announce=lambda statement: complain([f"now   {statement}"]),
     )
     if as_json:
-        output.emit({"changes": [{"what": each.describe(), "applied": each.applied} for each in changes]})
+        done = [{"what": each.describe(), "applied": each.applied} for each in changes]
+        output.emit({"changes": done} | ({"rules": rules} if rules else {}))
         return 0
     word = "would" if dry_run else "done"
     output.say(f"{word:<6}{each.describe()}" for each in changes)
@@ -101,6 +121,17 @@ def setup(
     elif dry_run:
         output.say(["nothing was changed; `migrator setup` does it"])
     return 0
+
+
+def _kept(text: str | None, *, lifecycle: bool) -> float | None:
+    if not lifecycle:
+        if text is not None:
+            raise ConfigError(f"--keep {text}: no rule is put without --lifecycle", hint="give both, or neither")
+        return None
+    try:
+        return parse_duration(text or "30d")
+    except ValueError as error:
+        raise ConfigError(f"--keep {text}: {error}") from None
 
 
 def check_connection(config_file: ConfigFile = CONFIG_FILE, as_json: Json = False) -> int:

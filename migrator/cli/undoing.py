@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from migrator.cli.asking import confirm
 from migrator.cli.observers.several import Silent
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
 from migrator.cli.output import Output, complain, observing, paint
@@ -17,7 +18,6 @@ from migrator.reports import words
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from migrator.core.config import Config
     from migrator.wiring import RollbackResult
 
 WORDS: Mapping[Doing, tuple[str, str]] = {
@@ -83,7 +83,8 @@ def rollback(
     options = RollbackOptions(Scope(run, tuple(source or ())), dry_run)
     config = wiring.load_config(config_file, {})
     if not dry_run and not yes and config.ledger_path.exists():
-        _confirm(config)
+        where = config.destination.url or config.destination.bucket
+        confirm(config, f"This undoes the migration {config.name} in {where}.", "nothing was undone")
     output = Output(verbose, quiet, as_json, log_file)
     shown = [_Undoing(output, dry_run=dry_run)] if dry_run or not (quiet or as_json) else []
     silent = Output(verbose, quiet=True, log_file=log_file)
@@ -94,18 +95,6 @@ def rollback(
     else:
         output.say(_lines(result, config_file, dry_run=dry_run))
     return result.exit_status
-
-
-def _confirm(config: "Config") -> None:
-    """Raises ConfigError unless the operator types the name of the migration."""
-    where = config.destination.url or config.destination.bucket
-    complain([f"This undoes the migration {config.name} in {where}. Type its name to go on:"])
-    try:
-        typed = input().strip()
-    except EOFError:
-        typed = ""
-    if typed != config.name:
-        raise ConfigError("nothing was undone: the name of the migration was not typed", hint="in scripts: --yes")
 
 
 class _Undoing(Silent):

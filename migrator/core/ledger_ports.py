@@ -6,12 +6,21 @@ from typing import Protocol
 from migrator.core.audit import Change
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
+from migrator.core.orphans import Orphan, OrphanTally, Owner, Unfinished, Upkeep
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.verification import Expected, Verification
 
 
-class Uploads(Protocol):
+class Audited(Protocol):
+    """Takes note of what was changed outside the ledger and is settled by no other call."""
+
+    async def note(self, changes: Sequence[Change]) -> None:
+        """Lines of the audit log, durable on return. Called after the changes were made."""
+        ...
+
+
+class Uploads(Audited, Protocol):
     """Where a worker notes multipart uploads, so that none is forgotten by a kill."""
 
     async def opened(self, task: Task, upload: OpenUpload) -> None:
@@ -20,14 +29,6 @@ class Uploads(Protocol):
 
     async def closed(self, task: Task) -> None:
         """The upload was completed or aborted."""
-        ...
-
-
-class Audited(Protocol):
-    """Takes note of what was changed outside the ledger and is settled by no other call."""
-
-    async def note(self, changes: Sequence[Change]) -> None:
-        """Lines of the audit log, durable on return. Called after the changes were made."""
         ...
 
 
@@ -236,4 +237,46 @@ class RollbackLedger(Audited, Protocol):
 
     async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
         """What became of items; those of which all is undone, and their waiting rows, are rolled back."""
+        ...
+
+
+class OrphanLedger(Audited, Protocol):
+    """What `orphans` needs of the ledger. What it keeps is forgotten when the ledger is closed."""
+
+    id: str
+
+    async def begin_orphans(self, here: str, prefixes: Sequence[str]) -> None:
+        """Before anything is listed below `prefixes`. Locations that begin with `here` explain what stands there."""
+        ...
+
+    async def unexplained(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that no row explains."""
+        ...
+
+    async def named(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that an item or variant has which is not rolled back."""
+        ...
+
+    async def unsettled(self, items: Sequence[int]) -> set[int]:
+        """Those of `items` that another run would attempt."""
+        ...
+
+    async def upkeep(self, uploads: Sequence[Unfinished]) -> list[Upkeep | None]:
+        """Why the ledger knows of each upload, in their order; None: it does not."""
+        ...
+
+    async def forget_upload(self, key: str, upload_id: str) -> None:
+        """This upload is gone."""
+        ...
+
+    async def keep_orphans(self, found: Sequence[Orphan]) -> None:
+        """Notes what was found. The same key, or upload, twice is one."""
+        ...
+
+    async def orphans(self, after: tuple[str, str], limit: int, owners: Sequence[Owner]) -> list[Orphan]:
+        """Of what was found the next behind `after`, (key, upload id), in the order of keys."""
+        ...
+
+    async def orphan_tallies(self) -> list[OrphanTally]:
+        """What was found, by kind and owner."""
         ...

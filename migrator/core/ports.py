@@ -7,6 +7,7 @@ from typing import Protocol
 
 from migrator.core.model import Failed, Lacking, Page, Settlement, Task, VariantOutcome
 from migrator.core.objects import Copied, Described, Description, Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.orphans import Listed, Unfinished
 from migrator.core.records import RecordOutcome, RecordTask, RowChange
 from migrator.core.variants import Rendered, Wanted
 
@@ -152,6 +153,18 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
+        ...
+
+
+class Inventory(Protocol):
+    """What stands in the destination, whoever put it there. Errors are those of a Store. One call is one attempt."""
+
+    def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
+        """The objects under `prefix` behind the key `after`, in the order of keys, a page (one request) at a time."""
+        ...
+
+    def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:
+        """The open multipart uploads for keys under `prefix`, a page at a time."""
         ...
 
 

@@ -14,11 +14,13 @@ from migrator.core.audit import Change
 from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
+from migrator.core.orphans import Orphan, OrphanTally, Owner, Unfinished, Upkeep
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
-from migrator.core.verification import Expected, Verification, VerificationSummary
-from migrator.ledger import intake, journal, records, rollback, variants, verifications
+from migrator.core.verification import Expected, Match, Verification, VerificationSummary
+from migrator.ledger import again, intake, journal, orphans, records, rollback, variants, verifications
 from migrator.ledger.audit import AuditLog
+from migrator.ledger.cleaning import CleaningLedger
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
 from migrator.ledger.queue import Queue, Retried, disown, retry
@@ -41,10 +43,11 @@ class SqliteLedger:
         self.id: str = journal.get_meta(connection, "id") or ""
         self._lock = lock
         self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
-        self._queue = Queue(self.id, self._seal)
-        self._queue.has_records = records.any_records(connection)
         self._audit = AuditLog(path.with_suffix(".audit.jsonl"))
+        self._queue = Queue(self.id, self._seal, self._audit)
+        self._queue.has_records = records.any_records(connection)
         self._writer = Writer(connection, path, self._audit)
+        self.cleaning = CleaningLedger(self.id, self._writer, self._audit, lambda: self._queue.run)
 
     @classmethod
     def open(cls, path: Path, *, name: str) -> "SqliteLedger":
@@ -133,6 +136,12 @@ class SqliteLedger:
         """
         return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources), wanted or {}))
 
+    async def plan_verified(
+        self, results: Sequence[Match], sources: Sequence[str] | None, wanted: Mapping[str, Sequence[tuple[str, str]]]
+    ) -> Retried:
+        """What the last verification found to be one of `results` is planned again; `wanted` as for `retry`."""
+        return await self._writer.run(lambda c: again.plan_verified(c, results, _chosen(c, sources), wanted))
+
     async def record_tallies(self) -> list[RecordTally]:
         """See the port."""
         return await self._writer.run(records.tallies)
@@ -147,7 +156,7 @@ class SqliteLedger:
 
     async def settle_records(self, outcomes: Sequence[tuple[RecordTask, RecordOutcome]]) -> None:
         """See the port."""
-        await self._writer.run(lambda c: records.settle(c, outcomes, self._queue.run))
+        await self._writer.run(lambda c: records.settle(c, outcomes, self._queue.run, self._audit))
 
     async def survey(self, pages: AsyncIterator[list[str]]) -> None:
         """See the port. Holds as long as this object: the next process lists again."""
@@ -184,7 +193,7 @@ class SqliteLedger:
 
     async def begin_run(self, command: str, config_hash: str) -> int:
         """See the port."""
-        self._queue.run = await self._writer.run(lambda c: journal.begin_run(c, command, config_hash))
+        self._queue.run = self._audit.run = await self._writer.run(lambda c: journal.begin_run(c, command, config_hash))
         return self._queue.run
 
     async def finish_run(self, run: int, status: int, requests: Mapping[str, int], moved: tuple[int, int]) -> None:
@@ -268,6 +277,43 @@ class SqliteLedger:
         """See the port."""
         await self._writer.run(lambda c: verifications.finish(c, number))
 
+    async def begin_orphans(self, here: str, prefixes: Sequence[str]) -> None:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            verifications.gather_here(connection, here, prefixes)
+            orphans.begin(connection)
+
+        await self._writer.run(work)
+
+    async def unexplained(self, keys: Sequence[str]) -> set[str]:
+        """See the port."""
+        return await self._writer.run(lambda c: verifications.unexplained(c, keys))
+
+    async def named(self, keys: Sequence[str]) -> set[str]:
+        """See the port."""
+        return await self._writer.run(lambda c: orphans.named(c, keys))
+
+    async def unsettled(self, items: Sequence[int]) -> set[int]:
+        """See the port."""
+        return await self._writer.run(lambda c: orphans.unsettled(c, items))
+
+    async def upkeep(self, uploads: Sequence[Unfinished]) -> list[Upkeep | None]:
+        """See the port."""
+        return await self._writer.run(lambda c: orphans.upkeep(c, uploads))
+
+    async def keep_orphans(self, found: Sequence[Orphan]) -> None:
+        """See the port."""
+        await self._writer.run(lambda c: orphans.keep(c, found))
+
+    async def orphans(self, after: tuple[str, str], limit: int, owners: Sequence[Owner]) -> list[Orphan]:
+        """See the port."""
+        return await self._writer.run(lambda c: orphans.kept(c, after, limit, owners))
+
+    async def orphan_tallies(self) -> list[OrphanTally]:
+        """See the port."""
+        return await self._writer.run(orphans.tallies)
+
     async def begin_rollback(self) -> None:
         """See the port."""
         await self._writer.run(rollback.begin)
@@ -286,7 +332,7 @@ class SqliteLedger:
 
     async def settle_rows_back(self, back: Sequence[RowBack], left: Sequence[LeftAlone]) -> None:
         """See the port."""
-        await self._writer.run(lambda c: rollback.settle_rows(c, back, left))
+        await self._writer.run(lambda c: rollback.settle_rows(c, back, left, self._audit))
 
     async def uploads_to_undo(self, scope: Scope) -> list[tuple[str, str, str]]:
         """See the port."""
@@ -298,11 +344,11 @@ class SqliteLedger:
 
     async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
         """See the port."""
-        await self._writer.run(lambda c: rollback.settle(c, done, left))
+        await self._writer.run(lambda c: rollback.settle(c, done, left, self._audit))
 
     async def plan_again(self, sources: Sequence[str] | None = None) -> Retried:
         """What was rolled back is planned again."""
-        return await self._writer.run(lambda c: rollback.plan_again(c, _chosen(c, sources)))
+        return await self._writer.run(lambda c: again.plan_rolled_back(c, _chosen(c, sources)))
 
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
@@ -314,7 +360,7 @@ class SqliteLedger:
 
     async def note(self, changes: Sequence[Change]) -> None:
         """See `Audited`."""
-        await self._writer.run(lambda _: self._audit.add(self._queue.run, changes))
+        await self._writer.run(lambda _: self._audit.add(changes))
 
     async def get_meta(self, key: str) -> str | None:
         """What `set_meta` kept under `key`."""

@@ -19,8 +19,15 @@ Fetch = Callable[[str, tuple[object, ...]], list[tuple[Any, ...]]]
 _COLUMNS = {Match.MATCH: "matching", Match.DIFFER: "differing", Match.MISSING: "missing", Match.UNKNOWN: "unknown"}
 _PROOFS = {Proof.CHECKSUM: "by_checksum", Proof.READ: "by_reading"}
 
-_STANDS = "(+items.state = 'stored' OR (+items.state = 'skipped' AND items.fault = 'identical'))"
+STANDS = "(+items.state = 'stored' OR (+items.state = 'skipped' AND items.fault = 'identical'))"
 """Whose object is to be looked at: stored by us, or found there with the same bytes. In place, it is its own source."""
+
+_UNEXPLAINED = (
+    "NOT EXISTS (SELECT 1 FROM items WHERE key = value AND collides IS NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM variants WHERE key = value)"
+    " AND NOT EXISTS (SELECT 1 FROM temp.here AS own WHERE own.key = value)"
+)
+"""A condition on a key: no row of the ledger has it, as a key or as a location."""
 
 _PAGE = 1_000
 """Differences that are read at once."""
@@ -87,7 +94,7 @@ def unverified(
         "SELECT items.id, 0, items.source, location, items.key, coalesce(stored_size, items.size), items.sha256,"
         " items.etag, items.state = 'stored', items.content_type, fingerprint, fields, sealed, ''"
         f" FROM items LEFT JOIN verified ON verified.item = items.id AND verified.variant = 0 {left}"
-        f" AND {_STANDS} AND without_original IS NULL"
+        f" AND {STANDS} AND without_original IS NULL"
         " UNION ALL SELECT items.id, variants.id, items.source, location, variants.key, variants.size, variants.sha256,"
         # One that was found there is not ours to say what it carries.
         " variants.etag, variants.adopted IS NOT 1, variants.content_type, NULL, fields, NULL,"
@@ -161,6 +168,11 @@ def keep(connection: sqlite3.Connection, number: int, done: Sequence[Verificatio
 def begin_extras(connection: sqlite3.Connection, number: int, here: str, prefixes: Sequence[str]) -> None:
     """See the port. Of locations only those are gathered whose keys a listing of `prefixes` can show."""
     connection.execute("UPDATE verifications SET extra = coalesce(extra, 0) WHERE id = ?", (number,))
+    gather_here(connection, here, prefixes)
+
+
+def gather_here(connection: sqlite3.Connection, here: str, prefixes: Sequence[str]) -> None:
+    """Notes, for as long as the ledger is open, the keys of locations that lie in the destination: see `_UNEXPLAINED`."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS here (key TEXT PRIMARY KEY) WITHOUT ROWID")
     connection.execute("DELETE FROM temp.here")
     for prefix in prefixes if here else ():
@@ -175,13 +187,18 @@ def keep_extras(connection: sqlite3.Connection, number: int, keys: Sequence[str]
     """See the port."""
     extra = connection.execute(
         "INSERT OR IGNORE INTO extras (key, verification) SELECT value, ? FROM json_each(?)"
-        " WHERE substr(value, 1, ?) <> ?"
-        " AND NOT EXISTS (SELECT 1 FROM items WHERE key = value AND collides IS NULL)"
-        " AND NOT EXISTS (SELECT 1 FROM variants WHERE key = value)"
-        " AND NOT EXISTS (SELECT 1 FROM temp.here AS own WHERE own.key = value)",
+        f" WHERE substr(value, 1, ?) <> ? AND {_UNEXPLAINED}",
         (number, orjson.dumps(list(keys)).decode(), len(reserved), reserved),
     ).rowcount
     connection.execute("UPDATE verifications SET extra = extra + ? WHERE id = ?", (extra, number))
+
+
+def unexplained(connection: sqlite3.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` that no row explains; `gather_here` comes first."""
+    rows = connection.execute(
+        f"SELECT value FROM json_each(?) WHERE {_UNEXPLAINED}", (orjson.dumps(list(keys)).decode(),)
+    )
+    return {key for (key,) in rows}
 
 
 def skip_extras(connection: sqlite3.Connection, number: int) -> None:

@@ -4,7 +4,7 @@ Nothing is deleted but a setting that the server has just shown: one that knows 
 `DELETE ?encryption` for DeleteBucket.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,28 +36,39 @@ class BucketState:
     """Settings that cannot be looked at, and why."""
 
 
-def prepare(destination: Destination, *, versioning: bool = False, dry_run: bool = False) -> tuple[str, list[Change]]:
+def prepare(
+    destination: Destination,
+    *,
+    versioning: bool = False,
+    keep: float | None = None,
+    dry_run: bool = False,
+    done: Callable[[str, Change], None] = lambda _bucket, _change: None,
+) -> tuple[str, list[Change]]:
     """Chooses the bucket and makes it right, unless `dry_run`: its name, and what was (or would be) changed.
 
-    Raises PreflightError when no name can be used.
+    `keep`: also the lifecycle rules that keep so many seconds of what is overwritten. Raises PreflightError when no
+    name can be used.
     """
     passed: tuple[str, ...] = ()
     while True:
-        state = inspect(destination, versioning=versioning, passed=passed)
-        todo = changes(state, destination, versioning=versioning)
+        state = inspect(destination, versioning=versioning, keep=keep, passed=passed)
+        todo = changes(state, destination, versioning=versioning, keep=keep)
         if dry_run:
             return state.bucket, todo
         if state.exists:
-            return state.bucket, [apply(change) for change in todo]
+            return state.bucket, [_apply(state.bucket, change, done) for change in todo]
         try:
-            done = [apply(change) for change in todo[:1]]
+            created = [_apply(state.bucket, change, done) for change in todo[:1]]
         except _NameTaken:
             passed = (*state.passed, f"{state.bucket} belongs to somebody else")
             continue
-        return state.bucket, done + prepare(_only(destination, state.bucket), versioning=versioning)[1]
+        only = _only(destination, state.bucket)
+        return state.bucket, created + prepare(only, versioning=versioning, keep=keep, done=done)[1]
 
 
-def inspect(destination: Destination, *, versioning: bool = False, passed: tuple[str, ...] = ()) -> BucketState:
+def inspect(
+    destination: Destination, *, versioning: bool = False, keep: float | None = None, passed: tuple[str, ...] = ()
+) -> BucketState:
     """The first usable bucket of `bucket` and `fallback_buckets` and its settings; the first `len(passed)` are out."""
     client = operator_client(destination)
     try:
@@ -66,7 +77,8 @@ def inspect(destination: Destination, *, versioning: bool = False, passed: tuple
             problem, exists = _look_at(client, bucket, own, destination.region)
             if not problem:
                 state = BucketState(bucket, exists, client, passed)
-                return _with_settings(state, destination, versioning=versioning) if exists else state
+                settings = settings_of(destination, versioning=versioning, keep=keep)
+                return _with_settings(state, settings, destination.region) if exists else state
             passed = (*passed, problem)
     except (ClientError, BotoCoreError) as error:
         raise preflight_error(error, "SETUP", destination.bucket, destination.region) from None
@@ -76,7 +88,9 @@ def inspect(destination: Destination, *, versioning: bool = False, passed: tuple
     )
 
 
-def changes(state: BucketState, destination: Destination, *, versioning: bool = False) -> list[Change]:
+def changes(
+    state: BucketState, destination: Destination, *, versioning: bool = False, keep: float | None = None
+) -> list[Change]:
     """What must change; nothing when all is right."""
     client, bucket = state.client, state.bucket
     found: list[Change] = []
@@ -86,7 +100,7 @@ def changes(state: BucketState, destination: Destination, *, versioning: bool = 
                 f"bucket {bucket}", "does not exist", f"created in {destination.region}", _creating(state, destination)
             )
         )
-    for setting in settings_of(destination, versioning=versioning):
+    for setting in settings_of(destination, versioning=versioning, keep=keep):
         if setting.name in state.closed:
             found.append(Change(setting.name, "", "", note=state.closed[setting.name]))
             continue
@@ -107,6 +121,13 @@ def apply(change: Change) -> Change:
     except _Left as left:
         return replace(change, note=str(left))
     return replace(change, applied=True)
+
+
+def _apply(bucket: str, change: Change, done: Callable[[str, Change], None]) -> Change:
+    result = apply(change)
+    if result.applied:
+        done(bucket, result)
+    return result
 
 
 class _NameTaken(Exception):
@@ -150,14 +171,14 @@ def _look_at(client: Any, bucket: str, own: set[str] | None, region: str) -> tup
     return "", True
 
 
-def _with_settings(state: BucketState, destination: Destination, *, versioning: bool) -> BucketState:
+def _with_settings(state: BucketState, settings: Sequence[Setting], region: str) -> BucketState:
     seen: dict[str, Any] = {}
     closed: dict[str, str] = {}
-    for setting in settings_of(destination, versioning=versioning):
+    for setting in settings:
         try:
             seen[setting.name] = setting.look(state.client, state.bucket)
         except ClientError as error:
-            closed[setting.name] = _why_left(error, destination.region, state.bucket)
+            closed[setting.name] = _why_left(error, region, state.bucket)
         except LookupError:
             closed[setting.name] = NOT_OFFERED
     return replace(state, seen=seen, closed=closed)

@@ -10,10 +10,9 @@ from botocore.exceptions import ClientError
 
 from migrator.core.config import Destination
 from migrator.core.model import CANARY, RESERVED_PREFIX
+from migrator.setup import lifecycle
 
 NOT_OFFERED = "not offered by this server, left as it is"
-ABORT_DAYS = 7
-RULE_ID = "migrator-abort-incomplete-uploads"
 _BLOCKED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
@@ -32,9 +31,9 @@ class Setting:
     words: Callable[[Any], str]
 
 
-def settings_of(destination: Destination, *, versioning: bool) -> list[Setting]:
-    """The settings that this destination cares for."""
-    found = [_encryption(destination), _lifecycle()]
+def settings_of(destination: Destination, *, versioning: bool, keep: float | None = None) -> list[Setting]:
+    """The settings that this destination cares for; `keep` as in `lifecycle.recommended`."""
+    found = [_encryption(destination), _lifecycle(destination, keep)]
     if not destination.acl.startswith("public"):  # objects that are public on purpose would be refused
         found.insert(0, _public_access())
     if versioning:
@@ -102,8 +101,9 @@ def _store_canary(client: Any, bucket: str, key: str) -> None:
         client.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
 
 
-def _lifecycle() -> Setting:
+def _lifecycle(destination: Destination, keep: float | None) -> Setting:
     """Abandoned uploads cost money and are invisible. Other rules of the bucket stay as they are."""
+    ours = lifecycle.recommended(destination.prefix, keep)
 
     def look(client: Any, bucket: str) -> dict[str, Any]:
         answer = _ask(client.get_bucket_lifecycle_configuration, bucket, "NoSuchLifecycleConfiguration")
@@ -113,17 +113,8 @@ def _lifecycle() -> Setting:
         return {"Rules": answer["Rules"]} | {name: answer[name] for name in kept if name in answer}
 
     def wanted(seen: dict[str, Any]) -> dict[str, Any] | None:
-        rules = seen["Rules"]
-        if any(map(_aborts_everywhere, rules)):
-            return None
-        rule: dict[str, Any] = {
-            "ID": RULE_ID,
-            "Status": "Enabled",
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_DAYS},
-        }
-        # S3 takes rules of the older form (a bare Prefix) and of the newer one (a Filter), but not both together.
-        rule |= {"Prefix": ""} if any("Prefix" in other for other in rules) else {"Filter": {"Prefix": ""}}
-        return seen | {"Rules": [*(other for other in rules if other.get("ID") != RULE_ID), rule]}
+        rules = lifecycle.merged(seen["Rules"], ours)
+        return None if rules is None else seen | {"Rules": rules}
 
     def put(client: Any, bucket: str, wanted: dict[str, Any]) -> None:
         size = wanted.get("TransitionDefaultMinimumObjectSize")
@@ -134,18 +125,15 @@ def _lifecycle() -> Setting:
         )
 
     def words(seen: dict[str, Any]) -> str:
-        if any(map(_aborts_everywhere, seen["Rules"])):
-            return f"aborted after {ABORT_DAYS} days"
+        if keep is not None:
+            there = len(ours) - len(lifecycle.missing(seen["Rules"], ours))
+            return f"{there} of {len(ours)} rules of migrator"
+        if not lifecycle.missing(seen["Rules"], ours):
+            return f"aborted after {lifecycle.ABORT_DAYS} days"
         return f"kept for ever ({len(seen['Rules'])} other rules)" if seen["Rules"] else "kept for ever"
 
-    return Setting("incomplete uploads", {"Rules": []}, look, wanted, put, words)
-
-
-def _aborts_everywhere(rule: dict[str, Any]) -> bool:
-    prefix = rule.get("Prefix", "") or rule.get("Filter", {}).get("Prefix", "")
-    narrower = set(rule.get("Filter", {})) - {"Prefix"}
-    days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
-    return rule.get("Status") == "Enabled" and bool(days) and not prefix and not narrower
+    name = "incomplete uploads" if keep is None else "lifecycle"
+    return Setting(name, {"Rules": []}, look, wanted, put, words)
 
 
 def _versioning() -> Setting:

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,7 @@ from migrator.core.errors import Changed, Conflict, Fatal, Gone, PreflightError,
 from migrator.core.keys import key_problem
 from migrator.core.model import MIB, RESERVED_PREFIX, Side
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.orphans import Listed, Unfinished
 from migrator.stores import folder_uploads
 from migrator.stores.beneath import open_beneath, open_in_thread
 from migrator.stores.folder_record import copy_record, read_record, set_time, write_record
@@ -111,6 +113,18 @@ class FolderStore:
             yield page
             if len(page) < PAGE:
                 return
+
+    async def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
+        """See `Inventory`. Below the folder of temporary files: those that no living run is writing."""
+        tree, start = await self._run(prefix, self._open_tree), after.encode()
+        async for keys in self.keys(prefix):
+            behind = [key for key in keys if key.encode() > start]
+            yield await self._run(prefix, partial(_listed, tree, behind))
+
+    async def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:
+        """See `Inventory`."""
+        found = await self._count("LIST UPLOADS", prefix, folder_uploads.unfinished)
+        yield [upload for upload in found if upload.key.startswith(prefix)]
 
     async def copy(self, key: str, target: str, etag: str) -> Placed:
         """Copies bytes, time and attribute. Changed: the file no longer has `etag`."""
@@ -245,6 +259,17 @@ def _head(tree: Tree, key: str) -> Standing | None:
         os.close(descriptor)
     kind = record.content_type or content_type(key, None, b"")
     return Standing(status.st_size, etag_of(status), None, kind, record.metadata, record.sha256)
+
+
+def _listed(tree: Tree, keys: Sequence[str]) -> list[Listed]:
+    found = []
+    for key in keys:
+        if key.startswith(f"{TEMPORARY}/") and tree.is_written(key):
+            continue
+        with suppress(OSError, Conflict):  # gone since it was listed
+            status = tree.status_of(key)
+            found.append(Listed(key, status.st_size, etag_of(status), status.st_mtime))
+    return found
 
 
 def _delete(tree: Tree, key: str, etag: str | None) -> None:

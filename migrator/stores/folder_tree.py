@@ -74,6 +74,28 @@ class Tree:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), key)
         raise Conflict(f"something that is no regular file stands under {shown(key)}", side=Side.DESTINATION)
 
+    def status_of(self, key: str) -> os.stat_result:
+        """What the system says of the regular file under `key`. Raises as `open_file` does."""
+        descriptor = self.open_file(key)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def is_written(self, key: str) -> bool:
+        """Whether a living run holds the folder of the temporary file `key`."""
+        try:
+            folder = open_beneath(self.root, key.rpartition("/")[0], _FOLDER, follow=False)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(folder)
+        return False
+
     def make_folder(self, path: str) -> int:
         """A descriptor of the folder `path` ("": the root), made durably where it is missing."""
         if not path:
@@ -168,7 +190,7 @@ class Tree:
                 if error.errno not in _NO_LINKS:
                     raise
                 # FAT, exFAT and some mounted shares have no hard links.
-                _rename_new(temporary.folder, temporary.name, parent, name)
+                rename_new(temporary.folder, temporary.name, parent, name)
         except FileExistsError:
             if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name) from None
@@ -246,7 +268,8 @@ def _make_durable(parent: int, key: str) -> None:
         raise store_error(error, key, ambiguous=True) from None
 
 
-def _rename_new(source: int, name: str, target: int, new: str) -> None:
+def rename_new(source: int, name: str, target: int, new: str) -> None:
+    """Renames, never over anything. Raises OSError: ENOSYS or EINVAL where the system cannot do that in one step."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -1,7 +1,7 @@
 """Multipart uploads of a destination folder: a folder an upload, a file a part, whose name tells its SHA-256. Blocking.
 
-Nothing else is kept, so what a kill leaves is exactly what is listed. Completing copies the parts into one file (on
-file systems with reflinks without copying a byte); until then both need room.
+Beside the parts only the key is kept, so what a kill leaves is exactly what is listed. Completing copies the parts into
+one file (on file systems with reflinks without copying a byte); until then both need room.
 """
 
 import errno
@@ -18,6 +18,7 @@ from migrator.clients.refusals import shown
 from migrator.core.errors import Gone, Invalid
 from migrator.core.model import Side
 from migrator.core.objects import Part
+from migrator.core.orphans import Unfinished
 from migrator.stores.beneath import open_beneath
 from migrator.stores.folder_tree import UPLOADS, Tree, sync_folder
 
@@ -25,6 +26,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _UPLOAD = re.compile(r"([0-9a-f]{32})-([0-9]{1,20})-[0-9a-f]{16}")
 _PART = re.compile(r"([0-9]{5})-([0-9a-f]{64})")
 _PIECE = 1 << 30
+_KEY = "key"
+"""The file of an upload that holds its key."""
+_LONGEST_KEY = 4096
 
 
 def begin(tree: Tree, key: str) -> str:
@@ -33,6 +37,11 @@ def begin(tree: Tree, key: str) -> str:
     above = tree.make_folder(UPLOADS)
     try:
         os.mkdir(upload_id, dir_fd=above)
+        note = os.open(f"{upload_id}/{_KEY}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=above)
+        try:
+            write_all(note, key.encode())
+        finally:
+            os.close(note)
         sync_folder(above)
     finally:
         os.close(above)
@@ -115,6 +124,34 @@ def open_uploads(tree: Tree, key: str) -> list[tuple[str, float]]:
     finally:
         os.close(above)
     return sorted(((name, int(name.split("-")[1]) / 1e9) for name in names), key=lambda entry: entry[1])
+
+
+def unfinished(tree: Tree) -> list[Unfinished]:
+    """Every open upload, by key; of one that a kill left without its key only whoever knows that can tell."""
+    try:
+        above = open_beneath(tree.root, UPLOADS, _FOLDER, follow=False)
+    except FileNotFoundError:
+        return []
+    found = []
+    try:
+        for upload_id in os.listdir(above):
+            key = _key_of(above, upload_id)
+            if _is_of(key, upload_id):
+                found.append(Unfinished(key, upload_id, int(upload_id.split("-")[1]) / 1e9))
+    finally:
+        os.close(above)
+    return sorted(found, key=lambda upload: (upload.key, upload.begun))
+
+
+def _key_of(above: int, upload_id: str) -> str:
+    try:
+        note = os.open(f"{upload_id}/{_KEY}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    except OSError:
+        return ""
+    try:
+        return os.read(note, _LONGEST_KEY).decode(errors="replace")
+    finally:
+        os.close(note)
 
 
 def write_all(descriptor: int, body: bytes) -> None:

@@ -24,7 +24,9 @@ from migrator.core.errors import (
 from migrator.core.keys import key_problem
 from migrator.core.model import CANARY, Side
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.orphans import Listed, Unfinished
 from migrator.core.places import Place
+from migrator.stores import s3_inventory
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
     Constants,
@@ -145,6 +147,14 @@ class S3Store:
             if not token:
                 return
             wanted["continuation-token"] = token
+
+    def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
+        """See `Inventory`."""
+        return s3_inventory.listed(self._client, prefix, after)
+
+    def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:
+        """See `Inventory`."""
+        return s3_inventory.unfinished(self._access, prefix)
 
     async def copy(self, key: str, target: str, etag: str) -> Placed:
         """Server-side copy. Changed: the object no longer has `etag`."""

@@ -9,8 +9,9 @@ from migrator.core.config import Config
 from migrator.core.loading import load
 from migrator.engine.run import Result, RunOptions
 from migrator.wiring.adapters import view
-from migrator.wiring.checking import Check, setup, smoke, test_connection
+from migrator.wiring.checking import Check, lifecycle_rules, setup, smoke, test_connection
 from migrator.wiring.moving import PlanResult, migrate, plan, retry
+from migrator.wiring.orphans import Found, OrphansResult, orphans
 from migrator.wiring.proving import VerifyResult, verify
 from migrator.wiring.undoing import RollbackResult, rollback
 
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check",
+    "Found",
+    "OrphansResult",
     "PlanResult",
     "Result",
     "RollbackResult",
     "RunOptions",
     "VerifyResult",
+    "lifecycle_rules",
     "load_config",
     "migrate",
+    "orphans",
     "plan",
     "preview",
     "preview_rows",

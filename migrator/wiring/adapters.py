@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
 from migrator.core.places import place_of_destination, place_of_item, place_of_source, same_place
-from migrator.core.ports import Copier, Reader, Renderer, Source, Store
+from migrator.core.ports import Copier, Inventory, Reader, Renderer, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.stores.readers import SchemeReader
+from migrator.wiring.trash import hidden_folders
 
 if TYPE_CHECKING:
     from migrator.clients.database import Database
@@ -34,7 +35,7 @@ def make_source(source: SourceConfig, config: Config, bucket: str) -> Source:
         case DirectorySource():
             from migrator.sources.directory import DirectoryScan
 
-            return DirectoryScan(source, prefix=prefix, carry=carry)
+            return DirectoryScan(source, prefix=prefix, carry=carry, hidden=hidden_folders(config))
         case ManifestSource():
             from migrator.sources.manifest import ManifestScan
 
@@ -147,8 +148,8 @@ def make_reader(config: Config) -> Reader:
     return SchemeReader(readers)
 
 
-class Destination(Store, Protocol):
-    """A Store that can say beforehand whether it is usable at all."""
+class Destination(Store, Inventory, Protocol):
+    """A Store that can say what stands in it, and beforehand whether it is usable at all."""
 
     async def check_bucket(self) -> None:
         """Raises PreflightError, in words, when it is not."""

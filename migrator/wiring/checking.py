@@ -5,15 +5,16 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
+from migrator.core import audit
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
-from migrator.core.errors import LedgerError, MigratorError, ObjectError
+from migrator.core.errors import ConfigError, LedgerError, MigratorError, ObjectError
 from migrator.core.model import Task
 from migrator.core.objects import Capabilities
 from migrator.core.ports import Observer, Reader
@@ -21,6 +22,7 @@ from migrator.engine.run import Result, RunOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.setup import folder
 from migrator.setup.change import Change
+from migrator.wiring import auditing
 from migrator.wiring.adapters import (
     make_reader,
     make_records,
@@ -42,21 +44,56 @@ ADDED_COLUMNS = "added_columns"
 
 
 def setup(
-    config: Config, *, dry_run: bool, versioning: bool, announce: Callable[[str], None] = lambda _: None
+    config: Config,
+    *,
+    dry_run: bool,
+    versioning: bool,
+    keep: float | None = None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> list[Change]:
     """Makes destination and tables right and returns the changes, carried out unless `dry_run`.
+
+    `keep`: with the lifecycle rules that keep so many seconds of what is overwritten.
 
     `announce` hears each statement on a table before it is carried out.
     """
     if config.destination.folder is not None:
         changes = folder.prepare(config.destination.folder, dry_run=dry_run)
+        made = [auditing.of_folder(change) for change in changes if change.applied]
+        asyncio.run(auditing.note(config, made))
     else:
-        from migrator.setup import bucket  # boto3 takes its time: nobody else waits for it
-
-        name, changes = bucket.prepare(config.destination, versioning=versioning, dry_run=dry_run)
-        if not dry_run:
-            asyncio.run(_remember_bucket(config, name))
+        changes = _set_up_bucket(config, versioning=versioning, keep=keep, dry_run=dry_run)
     return changes + asyncio.run(_add_columns(config, dry_run=dry_run, announce=announce))
+
+
+def lifecycle_rules(config: Config, keep: float) -> list[str]:
+    """The lifecycle rules that `setup` would have with this `keep`, a line each. Raises ConfigError for a folder."""
+    from migrator.setup import lifecycle
+
+    if config.destination.folder is not None:
+        raise ConfigError("--lifecycle: a folder has no lifecycle rules", hint="`migrator orphans` lists what is left")
+    return [lifecycle.described(rule) for rule in lifecycle.recommended(config.destination.prefix, keep)]
+
+
+def _set_up_bucket(config: Config, *, versioning: bool, keep: float | None, dry_run: bool) -> list[Change]:
+    from migrator.setup import bucket  # boto3 takes its time: nobody else waits for it
+
+    made: list[audit.Change] = []
+    try:
+        name, changes = bucket.prepare(
+            config.destination,
+            versioning=versioning,
+            keep=keep,
+            dry_run=dry_run,
+            done=lambda name, change: made.append(auditing.of_bucket(name, change)),
+        )
+    except BaseException:
+        with contextlib.suppress(LedgerError):
+            asyncio.run(auditing.note(config, made))
+        raise
+    if not dry_run:
+        asyncio.run(_remember_bucket(config, name, made))
+    return changes
 
 
 async def _add_columns(config: Config, *, dry_run: bool, announce: Callable[[str], None]) -> list[Change]:
@@ -93,10 +130,12 @@ async def _remember_column(ledger: SqliteLedger, column: "MissingColumn") -> Non
     names = ("source", "schema", "table", "name", "type")
     values = {name: getattr(column, name) for name in names} | {"added_at": int(time.time())}
     await ledger.set_meta(ADDED_COLUMNS, orjson.dumps([*known, values]).decode())
+    await ledger.note([auditing.of_column(column)])
 
 
-async def _remember_bucket(config: Config, name: str) -> None:
+async def _remember_bucket(config: Config, name: str, made: Sequence[audit.Change]) -> None:
     async with open_ledger(config) as ledger:
+        await ledger.note(made)
         await ledger.set_meta("bucket", name)
         await ledger.set_meta("endpoint", "set up anew")  # what it honours may have changed: the next run asks again
 

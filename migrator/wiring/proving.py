@@ -65,7 +65,7 @@ async def _verify(
         reader = make_reader(config)
         endpoint = config.destination.endpoint_url or config.destination.url
         known = await ledger.capabilities() if await ledger.get_meta("endpoint") == endpoint else None
-        destination = Destination(store, bucket, known, _prefixes(config), _here(config, bucket))
+        destination = Destination(store, bucket, known, written_prefixes(config), locations_here(config, bucket))
         verification = Verify(config, destination, ledger, reader, observer, stop, options, expected)
         try:
             await verification.execute()
@@ -97,7 +97,7 @@ def _status(summary: VerificationSummary, error: MigratorError | None) -> int:
     return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
 
 
-def _prefixes(config: Config) -> list[str]:
+def written_prefixes(config: Config) -> list[str]:
     """What every key of the migration begins with, folder by folder, none of them below another."""
     templates = [source.key for source in config.sources] + [variant.key for variant in config.variants]
     starts = sorted({config.destination.prefix + _folder(text) for text in templates})
@@ -109,7 +109,7 @@ def _folder(template: str) -> str:
     return before + slash
 
 
-def _here(config: Config, bucket: str) -> str:
+def locations_here(config: Config, bucket: str) -> str:
     """How locations begin that may lie in the destination itself; empty where no source can have any."""
     if config.destination.folder is not None:
         return ""
