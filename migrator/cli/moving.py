@@ -1,6 +1,6 @@
 """Commands that move, or say what would move: plan, migrate, retry, copy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from migrator.cli.options import (
     RetryFailed,
     SourceNames,
     Verbose,
+    Verified,
 )
 from migrator.cli.output import Output, observing
 from migrator.cli.summary import after_run, command, planned
@@ -117,11 +118,15 @@ def retry(
     rolled_back: Annotated[
         bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
     ] = False,
+    verified: Verified = None,
     config_file: ConfigFile = CONFIG_FILE,
     source: SourceNames = None,
     as_json: Json = False,
 ) -> int:
     """Put failed items back in the queue.
+
+    What `verify` found missing is stored again from its source. What differs is replaced only where nothing is lost:
+    when it was damaged where it stands, stays beneath as a version, or is backed up (on_conflict = "overwrite").
 
     \b
     Examples:
@@ -129,29 +134,44 @@ def retry(
       migrator retry --fault transient     those of one fault
       migrator retry --fault gone --fault forbidden --source lots
       migrator retry --rolled-back         what was rolled back: `migrator migrate` moves it again
+      migrator retry --verified missing    what `migrator verify` did not find
     """
     from migrator import wiring
-    from migrator.core.model import Fault
+    from migrator.core.verification import Match
     from migrator.reports import words
 
-    if rolled_back and fault:
-        raise ConfigError("--rolled-back and --fault exclude each other: what was rolled back has not failed")
-    unknown = sorted(set(fault or ()) - set(Fault))
-    if unknown:
-        raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
+    _check_retry(fault or [], rolled_back=rolled_back, verified=bool(verified))
     config = wiring.load_config(config_file, {})
-    items, records, variants = wiring.retry(config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back)
+    found = tuple(Match(each.value) for each in verified or ())
+    items, records, variants = wiring.retry(
+        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back, verified=found
+    )
     output = Output(as_json=as_json)
     if as_json:
         output.emit({"planned": items, "records": records, "variants": variants})
     elif items or records or variants:
         counted = ((items, "item"), (records, "row"), (variants, "variant"))
-        found = [words.count(number, word) for number, word in counted if number]
-        output.say([f"{' and '.join(found)} planned again; `{command('migrate', config_file)}` tries them"])
+        said = [words.count(number, word) for number, word in counted if number]
+        output.say([f"{' and '.join(said)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
         what = "was rolled back" if rolled_back else "of that kind has failed"
+        if found:
+            what = f"was found {' or '.join(found)} by the last verify that could be stored again"
         output.say([f"nothing {what}; nothing changed"])
     return 0
+
+
+def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool) -> None:
+    """Raises ConfigError for what does not go together, and for faults that there are not."""
+    from migrator.core.model import Fault
+
+    if rolled_back and faults:
+        raise ConfigError("--rolled-back and --fault exclude each other: what was rolled back has not failed")
+    if verified and (faults or rolled_back):
+        raise ConfigError("--verified goes with neither --fault nor --rolled-back: what was verified stood there")
+    unknown = sorted(set(faults) - set(Fault))
+    if unknown:
+        raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
 
 
 def copy(

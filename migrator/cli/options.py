@@ -1,5 +1,6 @@
 """The options that several commands share: one name, one meaning, one help text each."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -43,5 +44,18 @@ CopyModes = Annotated[
         "--copy-mode",
         help="auto: the server copies between its own buckets where it can; server: it must; stream: it never does.",
     ),
+]
+
+
+class Wrong(StrEnum):
+    """What `verify` may have found of an object that can be stored once more."""
+
+    MISSING = "missing"
+    DIFFER = "differ"
+
+
+Verified = Annotated[
+    list[Wrong] | None,
+    typer.Option("--verified", help="Not what failed, but what the last verify found so; may be given twice."),
 ]
 Rescan = Annotated[bool, typer.Option("--rescan", help="Scan complete sources again, from the beginning.")]

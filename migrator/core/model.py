@@ -124,12 +124,21 @@ class OpenUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class Stood:
+    """What this ledger had stored under the key of an item that is stored once more."""
+
+    etag: str
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One claimed item: everything a worker needs to move it.
 
     again    an earlier attempt may have stored it: look before sending
     present  what the listing of the destination says of the key; None where no listing was needed
     upload   the multipart upload that an earlier attempt left open
+    stood    what was stored before, where `verify` found it missing or damaged; None for all others
     """
 
     id: int
@@ -144,6 +153,7 @@ class Task:
     again: bool = False
     present: bool | None = None
     upload: OpenUpload | None = None
+    stood: Stood | None = None
 
     @property
     def url(self) -> str:
@@ -215,6 +225,8 @@ class Stored:
     replaced: str | None = None
     """What stood there before `overwrite`: `version:<id>` or `backup:<key>`."""
     variants: tuple[VariantOutcome, ...] = ()
+    copied: bool = False
+    """The destination's server copied it by itself."""
     original: bool = True
     """False where `keep_original = false` left only the variants: nothing stands under the item's key."""
 

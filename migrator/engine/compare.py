@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
-from urllib.parse import unquote
 
 from migrator.core.errors import Fatal, Gone, MigratorError, ObjectError, Throttled, Transient
 from migrator.core.model import SMALL, Side
@@ -11,6 +10,7 @@ from migrator.core.objects import Standing
 from migrator.core.ports import Reader, Store
 from migrator.core.verification import Expected, Match, Proof, Verification
 from migrator.engine.conflict import standing_digest
+from migrator.engine.dressed import wrongly_dressed
 from migrator.engine.guard import Memory, Pace
 from migrator.engine.rules import Rules
 from migrator.engine.transfer import HASH_INLINE
@@ -80,32 +80,14 @@ class Comparison:
 
     def _outwardly(self, expected: Expected, standing: Standing, digest: bytes, proof: Proof) -> Verification:
         """What its headers and metadata say, now that its bytes are known to be right."""
-        wrong = [
-            f"its {what} is {said}, not {wanted}" if said is not None else f"it lacks the {what} {wanted}"
-            for what, said, wanted in self._told(expected, standing)
-            # What is not plain ASCII travels percent-encoded.
-            if said != wanted and unquote(said or "", errors="surrogatepass") != wanted
-        ]
+        wrong = []
+        if expected.put_id:
+            metadata = self.rules.metadata_of(expected)
+            wrong = wrongly_dressed(standing, expected.content_type, metadata, self.rules.headers)
         if not wrong:
             return Verification(expected, Match.MATCH, proof, "", digest)
         text = f"its bytes are what was stored, but {', '.join(wrong)}{_since(expected, standing)}"
         return Verification(expected, Match.DIFFER, proof, text, digest)
-
-    def _told(self, expected: Expected, standing: Standing) -> list[tuple[str, str | None, str]]:
-        """(what, what HEAD says of it, what it should say) of everything that this tool gave the object."""
-        # A folder on a file system without attributes keeps bytes and nothing else.
-        if not expected.put_id or (standing.headers is None and not standing.metadata):
-            return []
-        told: list[tuple[str, str | None, str]] = []
-        kind = expected.content_type
-        # What cannot be a header was stored as something else.
-        if kind and kind.isascii() and kind.isprintable():
-            told.append(("content type", standing.content_type, kind))
-        for name, wanted in self.rules.metadata_of(expected).items():
-            told.append((f"metadata {name}", standing.metadata.get(name), wanted))
-        if standing.headers is not None:
-            told += [(name, standing.headers.get(name), wanted) for name, wanted in self.rules.headers.items()]
-        return told
 
     async def _by_source(self, expected: Expected, standing: Standing, digest: bytes, proof: Proof) -> Verification:
         """Of a copy whose digest nobody told, the source's bytes are the measure, as long as it has them."""

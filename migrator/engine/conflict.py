@@ -6,7 +6,11 @@ from dataclasses import dataclass, replace
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
 from migrator.core.objects import Placed, Standing, Upload
 from migrator.core.ports import Store
+from migrator.engine.dressed import wrongly_dressed
 from migrator.engine.rules import Rules
+
+UNVERSIONED = (None, "null")
+"""What is no version of its own: the next put replaces `null` for good where versioning is off or suspended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,13 @@ class Verdicts:
         """What to do about `standing`. `upload.size` and `upload.sha256` are known."""
         ours = standing.put_id == task.put_id
         same = await self._same_bytes(task, upload, standing)
-        if ours and same:
+        wrong = self._wrong(task, upload, standing) if ours and same else ""
+        if ours and same and not wrong:
             placed = Placed(standing.etag, standing.version_id)
             return replace(Stored.of(upload, placed), adopted=True)
-        if ours:
-            # Our own earlier put of a source that has changed since: nobody else's bytes are lost.
+        if ours and self._nobody_loses(task, standing, same):
             return Replace(standing.etag, None)
-        if same:
+        if same and not ours:
             return Skipped(Skip.IDENTICAL, "the same bytes stood there", upload.size, upload.sha256, standing.etag)
         if self.rules.on_conflict == "skip":
             return Skipped(
@@ -44,12 +48,35 @@ class Verdicts:
             )
         if self.rules.on_conflict == "overwrite":
             return await self._way_back(task, standing)
+        found = f"other bytes already stand under {task.key} ({standing.size} bytes; the source has {upload.size})"
+        if ours:
+            found = (
+                f"{task.key} was written again since it was stored ({wrong or f'{standing.size} bytes stand there'})"
+            )
         return Failed(
             Fault.CONFLICT,
-            f"other bytes already stand under {task.key} ({standing.size} bytes; the source has {upload.size}); "
-            'set destination.on_conflict to "skip" or "overwrite", or move that object away',
+            f'{found}; set destination.on_conflict to "skip" or "overwrite", or move that object away',
             Side.DESTINATION,
         )
+
+    def _wrong(self, task: Task, upload: Upload, standing: Standing) -> str:
+        """What an object of the right bytes carries wrongly; asked only where `verify` found it so."""
+        if task.stood is None:
+            return ""
+        metadata = {
+            name: upload.metadata[name] for name in map(str.lower, self.rules.metadata) if name in upload.metadata
+        }
+        return ", ".join(wrongly_dressed(standing, upload.content_type, metadata, self.rules.headers))
+
+    def _nobody_loses(self, task: Task, standing: Standing, same: bool) -> bool:
+        """Whether an object with our mark may go. A mark is carried along by whoever copies or edits the object."""
+        stood = task.stood
+        if stood is None:
+            return True  # our own earlier put of a source that has changed since
+        if self.versioned and standing.version_id not in UNVERSIONED:
+            return True  # it stays beneath, as a version
+        # Another write would have another ETag: what has the old one was damaged where it stands.
+        return not same and stood.sha256 is not None and standing.etag == stood.etag
 
     async def _same_bytes(self, task: Task, upload: Upload, standing: Standing) -> bool:
         if standing.size != upload.size:
@@ -60,8 +87,7 @@ class Verdicts:
         return await standing_digest(self.store, task.key) == upload.sha256
 
     async def _way_back(self, task: Task, standing: Standing) -> Failed | Replace:
-        # "null" is the one version that the next put replaces for good where versioning is off or suspended.
-        if self.versioned and standing.version_id not in (None, "null"):
+        if self.versioned and standing.version_id not in UNVERSIONED:
             return Replace(standing.etag, f"version:{standing.version_id}")
         name = hashlib.sha256(task.key.encode()).hexdigest()
         backup = self.rules.backup_key(task.put_id.partition("/")[0], self.run, task.key, name)

@@ -148,6 +148,8 @@ class Copying:
             return self._instead(task, "its SHA-256 is wanted, and the server does not keep it")
         if task.again or task.present or (task.present is None and not self.means.capabilities.copy_absent):
             standing = await self._look(copier, task)
+            if standing and task.stood:
+                return self._instead(task, "what stands under its key is looked at byte by byte")
             if standing:
                 return self._taken(plan, standing)
         if plan.size > self.threshold and (self.means.capabilities.copy_parts or plan.size > LARGEST_COPY):
@@ -211,7 +213,7 @@ class Copying:
             return self._taken(plan, standing)
         if plan.original is None and answer.etag == plan.etag:
             # The server says of which version this is the copy; that its copies are whole, a canary has shown.
-            return Stored(plan.size, self._sha256(answer), "", answer.etag, answer.version_id)
+            return Stored(plan.size, self._sha256(answer), "", answer.etag, answer.version_id, copied=True)
         return await self._compare(copier, plan, answer)
 
     @property
@@ -277,7 +279,7 @@ class Copying:
                 return None
             return self._instead(task, f"the copy has another {lost}")
         sha256 = self._sha256(answer) or self._sha256(standing) or self._sha256(plan.original)
-        return Stored(plan.size, sha256, standing.content_type, standing.etag, answer.version_id)
+        return Stored(plan.size, sha256, standing.content_type, standing.etag, answer.version_id, copied=True)
 
     def difference(self, plan: Plan, standing: Described) -> str:
         """What the copy does not have as it should, in a word or two; empty when it has everything."""

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from migrator.core.audit import Change
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient
 from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, Side, Stored, Task
@@ -72,6 +73,7 @@ class Multipart:
         upload = self._open.pop(task.id, task.upload)
         if upload:
             await self._means.store.abort(task.key, upload.upload_id)
+            await self._uploads.note([Change.aborted(task.key, upload.upload_id, task.source)])
             await self._uploads.closed(task)
 
     async def _look(self, key: str) -> Standing | None:
@@ -91,6 +93,7 @@ class Multipart:
             await asyncio.to_thread(whole.update, piece)
             self._means.memory.give(SMALL)
         await body.check()
+        self._means.rules.check_stood(task, whole.digest())
         return self._means.rules.upload(task, body, head, size, whole.digest())
 
     async def _read(self, body: Body, size: int) -> bytes:
@@ -122,6 +125,7 @@ class Multipart:
         await self._send_parts(task, body, progress, first, held, part_size)
         await body.check()
         self._means.rules.check_size(task, progress.size)
+        self._means.rules.check_stood(task, progress.whole.digest())
         return await self._complete(task, replace(upload, size=progress.size, sha256=progress.whole.digest()), progress)
 
     def _choose_part_size(self, task: Task, size: int | None) -> int:
@@ -153,6 +157,7 @@ class Multipart:
             # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
             for upload_id, _ in await self._means.store.open_uploads(task.key):
                 await self._means.store.abort(task.key, upload_id)
+                await self._uploads.note([Change.aborted(task.key, upload_id, task.source)])
         opened = OpenUpload(await self._means.store.begin(upload, self._means.capabilities.part_digest), part_size)
         await self._uploads.opened(task, opened)
         self._open[task.id] = opened

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from migrator.core.config import Config, SourceBase, SourceConfig, TableSource
 from migrator.core.content import content_type, image_problem
-from migrator.core.errors import Invalid
+from migrator.core.errors import Changed, Invalid
 from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
 from migrator.core.model import RESERVED_PREFIX, Side, Skip, Skipped, Task
 from migrator.core.objects import MARKS, PUT_ID, Description, Upload
@@ -122,6 +122,14 @@ class Rules:
             problem = image_problem(head, size)
             if problem:
                 raise Invalid(f"{task.location} is no image: {problem}")
+
+    def check_stood(self, task: Task, sha256: bytes) -> None:
+        """Raises Changed when an object that is stored once more would become another one than rows may tell of."""
+        if task.stood and task.stood.sha256 not in (None, sha256):
+            raise Changed(
+                f"{task.location} has other bytes than those which were stored under {task.key}",
+                hint="nothing was sent; bring these bytes back, or put the object that is wanted there yourself",
+            )
 
     def stands_in_place(self, task: Task) -> bool:
         """Whether the location is the key itself: there is nothing to move, if there is anything at all."""

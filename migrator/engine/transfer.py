@@ -95,6 +95,7 @@ class Transfer:
         self._means.rules.check_size(task, len(data))
         self._means.rules.check_content(task, data[:4096], len(data))
         sha256 = await sha256_of(data)
+        self._means.rules.check_stood(task, sha256)
         upload = self._means.rules.upload(task, body, data[:4096], len(data), sha256)
         if not self._variants.wanted(task.source):
             return await self._place(task, upload, data, standing)

@@ -9,15 +9,13 @@ from migrator.core.model import Side, Task
 from migrator.core.objects import PUT_ID, Standing
 from migrator.core.ports import Copier, Store
 from migrator.core.undoing import Doing, Placement, Remains
-from migrator.engine.conflict import standing_digest
+from migrator.engine.conflict import UNVERSIONED, standing_digest
 from migrator.engine.guard import Pace
 from migrator.engine.rules import Rules
 from migrator.engine.variants import variant_put_id
 
 CLOCKS = 5.0
 """Seconds by which the server's clock may be ahead of ours when we say that nobody wrote an object after us."""
-
-UNVERSIONED = (None, "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Undoing:
     async def plan(self, task: Task, placement: Placement) -> Plan:
         """What undoing `placement` takes. Changes nothing."""
         standing = await self._head(placement.key)
-        version, backups = _version(placement), _backups(placement)
+        version, backups = _version(placement), placement.kept
         if standing is None:
             if version:
                 return Plan(
@@ -66,7 +64,7 @@ class Undoing:
 
     async def _plan_foreign(self, placement: Placement, standing: Standing) -> Plan:
         """Something else stands there: what was there before us, which is right, or what somebody put there since."""
-        backups = _backups(placement)
+        backups = placement.kept
         if placement.settled_at is None and not backups:
             return Plan(Doing.NOTHING, standing)  # ours never arrived
         if standing.version_id is not None and standing.version_id == _version(placement):
@@ -137,7 +135,7 @@ class Undoing:
 
     async def _restore(self, placement: Placement, plan: Plan) -> None:
         """Gives the newest backup its key again: over ours, or where that has versions, in its place."""
-        kept = _backups(placement)[0]
+        kept = placement.kept[0]
         backup = await self._head(kept)
         if backup is None:
             raise Conflict(f"the backup {kept} is gone", side=Side.DESTINATION)
@@ -154,7 +152,7 @@ class Undoing:
         await self._discard(placement)
 
     async def _discard(self, placement: Placement) -> None:
-        for key in _backups(placement):
+        for key in placement.kept:
             await self.requests.spend(1)
             await self.store.purge(key)
 
@@ -230,12 +228,6 @@ def _version(placement: Placement) -> str:
     """The version that was covered by ours; empty where there is none."""
     kind, _, version = (placement.replaced or "").partition(":")
     return version if kind == "version" else ""
-
-
-def _backups(placement: Placement) -> tuple[str, ...]:
-    """Where copies of what was replaced stand, the newest first."""
-    kind, _, key = (placement.replaced or "").partition(":")
-    return placement.backups or ((key,) if kind == "backup" else ())
 
 
 def _is_older(standing: Standing, placement: Placement) -> bool:

@@ -69,7 +69,7 @@ class Variants:
             *(
                 Unmade(*spec.name, key, result.fault, result.message)
                 if isinstance(result, Failed)
-                else Drawn(replace(task, key=key, put_id=variant_put_id(task.put_id, *spec.name), upload=None), result)
+                else Drawn(_own(task, key, spec), result)
                 for (spec, key), result in zip(keyed, rendered, strict=True)
             ),
         ]
@@ -178,6 +178,11 @@ class Variants:
     async def _look(self, key: str) -> Standing | None:
         await self._means.requests.spend(1)
         return await self._means.store.head(key)
+
+
+def _own(task: Task, key: str, spec: Spec) -> Task:
+    """The task of a variant: its key and its mark; what is known of its original's object is not known of it."""
+    return replace(task, key=key, put_id=variant_put_id(task.put_id, *spec.name), upload=None, stood=None)
 
 
 def is_image(data: bytes) -> bool:

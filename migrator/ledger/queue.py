@@ -2,18 +2,32 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
-from migrator.core.model import Failed, Fault, Lacking, OpenUpload, Outcome, Settlement, State, Task, VariantOutcome
+from migrator.core.model import (
+    Failed,
+    Fault,
+    Lacking,
+    OpenUpload,
+    Outcome,
+    Settlement,
+    State,
+    Stood,
+    Task,
+    VariantOutcome,
+)
 from migrator.ledger import records, variants
+from migrator.ledger.audit import AuditLog
+from migrator.ledger.audit_changes import of_later_variants, of_settlements
 from migrator.ledger.journal import source_numbers
 from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
 from migrator.ledger.seal import Seal
 
-_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, attempts"
+_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, attempts, etag, sha256"
 
 
 class Retried(NamedTuple):
@@ -30,9 +44,10 @@ class Queue:
     Without `has_records` no settlement looks for records.
     """
 
-    def __init__(self, ledger_id: str, seal: Seal) -> None:
+    def __init__(self, ledger_id: str, seal: Seal, audit: AuditLog) -> None:
         self._ledger_id = ledger_id
         self._seal = seal
+        self._audit = audit
         self.run = 0
         self.surveyed = False
         self.has_records = False
@@ -68,6 +83,7 @@ class Queue:
     ) -> list[Task]:
         # Few uploads are ever open at once; the newest of an item comes last.
         found = connection.execute("SELECT item, upload_id, part_size FROM uploads ORDER BY id") if rows else ()
+        rows.sort(key=itemgetter(0))
         uploads = {item: OpenUpload(upload_id, part_size) for item, upload_id, part_size in found}
         return [
             Task(
@@ -84,8 +100,9 @@ class Queue:
                 again=again or attempts > 0,
                 present=None if present is None else bool(present),
                 upload=uploads.get(item),
+                stood=None if etag is None else Stood(etag, bytes.fromhex(sha256) if sha256 else None),
             )
-            for item, source, location, key, size, fingerprint, fields, sealed, attempts, present in sorted(rows)
+            for item, source, location, key, size, fingerprint, fields, sealed, attempts, etag, sha256, present in rows
         ]
 
     def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
@@ -95,6 +112,7 @@ class Queue:
             self.release(connection, [task for task, _ in fatal], [task.id for task, unsure in fatal if unsure])
         sources = {name: number for number, name in source_numbers(connection).items()}
         write_outcomes(connection, [s for s in settlements if not _is_fatal(s.outcome)], sources)
+        self._audit.add(of_settlements(settlements))
         made = [(s.task.id, s.outcome.variants) for s in settlements if not isinstance(s.outcome, Failed)]
         variants.write(connection, [(item, outcomes) for item, outcomes in made if outcomes], self.run)
         if self.has_records:
@@ -104,6 +122,7 @@ class Queue:
         self, connection: sqlite3.Connection, settled: Sequence[tuple[Lacking, Sequence[VariantOutcome]]]
     ) -> None:
         """Variants of items that were settled before; rows that waited for them become ready."""
+        self._audit.add(of_later_variants(settled))
         variants.write(connection, [(job.task.id, outcomes) for job, outcomes in settled if outcomes], self.run)
         variants.write_skipped(connection, [(job.task.id, job.wanted) for job, made in settled if not made], self.run)
         if self.has_records:

@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 
@@ -11,17 +11,21 @@ from migrator.core.model import Skip, State, Task
 from migrator.core.records import RecordState, RecordTask, Row, RowChange
 from migrator.core.secrets import mask_text
 from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, UndoneItem
-from migrator.ledger import records, variants
-from migrator.ledger.queue import Retried
+from migrator.ledger import variants
+from migrator.ledger.audit import AuditLog
+from migrator.ledger.audit_changes import of_rows_back, of_undone
 from migrator.ledger.records import RecordMoves
 from migrator.ledger.rows import Moves, change_rows, plain
 from migrator.ledger.seal import Seal
 
+_UNSURE = ("transient", "throttled")
+"""Faults after which an attempt may have reached the destination all the same."""
+
 _PERHAPS = (
-    "(items.attempts > 0 AND (items.state = 'planned'"
-    " OR (items.state = 'failed' AND items.fault IN ('transient', 'throttled'))))"
+    "(items.attempts > 0 AND (items.state = 'planned' OR (items.state = 'failed'"
+    f" AND (items.fault IN {_UNSURE} OR items.etag IS NOT NULL))))"
 )
-"""An attempt of these may have reached the destination all the same."""
+"""Something of these may stand there: an attempt of unknown end, or what was to be stored once more."""
 
 _OWN = f"(items.state = 'stored' OR items.state = 'intended' OR {_PERHAPS})"
 _ITS_VARIANTS = "EXISTS (SELECT 1 FROM variants WHERE variants.item = items.id AND variants.state = 'stored')"
@@ -84,106 +88,147 @@ def _backups_of(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str
     return found
 
 
+class _Found(NamedTuple):
+    """What the ledger says of an item of which something may stand. `owns`: its own object may; `within`: the scope."""
+
+    item: int
+    source: str
+    location: str
+    key: str
+    size: int | None
+    fingerprint: str | None
+    fields: str | None
+    sealed: str | None
+    state: str
+    fault: str | None
+    stored_size: int | None
+    sha256: str | None
+    etag: str | None
+    version: str | None
+    content_type: str | None
+    replaced: str | None
+    without_original: int | None
+    settled_at: int | None
+    owns: int
+    within: int
+
+    @property
+    def arrived(self) -> bool:
+        """Whether it is known what was put there: nothing else has been since."""
+        if self.state == State.STORED:
+            return True
+        # Planned once more, because `verify` found it missing or damaged.
+        again = self.state == State.PLANNED or (self.state == State.FAILED and self.fault not in _UNSURE)
+        return self.etag is not None and again
+
+
+class _Variant(NamedTuple):
+    """What the ledger says of a variant."""
+
+    name: str
+    format: str
+    key: str
+    state: str
+    etag: str | None
+    version: str | None
+    replaced: str | None
+    run: int | None
+    settled_at: int | None
+
+
 def remains(
     connection: sqlite3.Connection, after: int, limit: int, scope: Scope, ledger_id: str, seal: Seal
 ) -> list[Remains]:
     """See the port."""
     within, values = _within(connection, scope)
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT items.id, sources.name, location, items.key, items.size, fingerprint, fields, sealed, items.state,"
-        " stored_size, sha256, etag, version_id, content_type, replaced, without_original, settled_at,"
+        " items.fault, stored_size, sha256, etag, version_id, content_type, replaced, without_original, settled_at,"
         f" {_OWN}, {within} FROM items JOIN sources ON sources.id = items.source"
         f" WHERE items.id > ? AND collides IS NULL AND ({_OWN} OR {_ITS_VARIANTS} OR {_MAY_HAVE_VARIANTS})"
         f" AND {_among(scope.sources, 'sources.name')} AND ({within} OR {_variant_within(scope)})"
         " ORDER BY items.id LIMIT ?",
         (*values, after, *scope.sources, *values, *_run_of(scope), limit),
     ).fetchall()
-    known = _variants_of(connection, [row[0] for row in found])
-    keys = [row[3] for row in found] + [variant[2] for rows in known.values() for variant in rows]
+    found = [_Found(*row) for row in rows]
+    known = _variants_of(connection, [one.item for one in found])
+    keys = [one.key for one in found] + [variant.key for variants in known.values() for variant in variants]
     backups = _backups_of(connection, keys)
-    return [_remains(row, known.get(row[0], []), backups, scope, ledger_id, seal) for row in found]
+    return [_remains(one, known.get(one.item, []), backups, scope, ledger_id, seal) for one in found]
 
 
 def _remains(
-    row: tuple[Any, ...],
-    known: Sequence[tuple[Any, ...]],
+    found: _Found,
+    known: Sequence[_Variant],
     backups: Mapping[str, Sequence[str]],
     scope: Scope,
     ledger_id: str,
     seal: Seal,
 ) -> Remains:
-    (
-        item,
-        source,
-        location,
-        key,
-        size,
-        fingerprint,
-        fields,
-        sealed,
-        state,
-        stored,
-        sha256,
-        etag,
-        version,
-        kind,
-        *rest,
-    ) = row
-    replaced, without, settled_at, perhaps, within = rest
-    put_id = f"{ledger_id}/{item}"
-    arrived = state == State.STORED
-    own = None
-    if within and perhaps and not (without and arrived):
-        own = Placement(
-            key,
+    put_id = f"{ledger_id}/{found.item}"
+    settled = found.state in (State.STORED, State.SKIPPED)
+    return Remains(
+        task=Task(
+            found.item,
             put_id,
-            None,
-            etag if arrived else None,
-            version if arrived else None,
-            settled_at if arrived else None,
-            replaced if arrived else None,
-            tuple(backups.get(key, ())),
-        )
-    placed = tuple(
-        Placement(
-            variant_key,
-            f"{put_id}/{name}.{image_format}",
-            (name, image_format),
-            variant_etag,
-            variant_version,
-            at,
-            variant_replaced,
-            tuple(backups.get(variant_key, ())),
-        )
-        for name, image_format, variant_key, its, variant_etag, variant_version, variant_replaced, run, at in known
-        if its == "stored" and (within or run == scope.run)
+            found.source,
+            found.location,
+            found.key,
+            found.size,
+            found.fingerprint,
+            fields=orjson.loads(found.fields) if found.fields else None,
+            signed=seal.open(found.sealed)[0] if found.sealed else None,
+            again=True,
+        ),
+        own=_own(found, put_id, backups),
+        variants=tuple(
+            Placement(
+                variant.key,
+                f"{put_id}/{variant.name}.{variant.format}",
+                (variant.name, variant.format),
+                variant.etag,
+                variant.version,
+                variant.settled_at,
+                variant.replaced,
+                tuple(backups.get(variant.key, ())),
+            )
+            for variant in known
+            if variant.state == "stored" and (found.within or variant.run == scope.run)
+        ),
+        looked=frozenset((variant.name, variant.format) for variant in known if variant.state in _SURE),
+        arrived=settled,
+        closes=bool(found.within) and found.state in (State.STORED, State.INTENDED),
+        size=found.stored_size if settled else found.size,
+        sha256=found.sha256,
+        content_type=found.content_type,
     )
-    task = Task(
-        item,
+
+
+def _own(found: _Found, put_id: str, backups: Mapping[str, Sequence[str]]) -> Placement | None:
+    """The item's own object, as far as there may be one."""
+    arrived = found.arrived
+    if not found.within or not found.owns or (found.without_original and arrived):
+        return None
+    return Placement(
+        found.key,
         put_id,
-        source,
-        location,
-        key,
-        size,
-        fingerprint,
-        fields=orjson.loads(fields) if fields else None,
-        signed=seal.open(sealed)[0] if sealed else None,
-        again=True,
+        None,
+        found.etag if arrived else None,
+        found.version if arrived else None,
+        found.settled_at if arrived else None,
+        found.replaced,
+        tuple(backups.get(found.key, ())),
     )
-    looked = frozenset((name, image_format) for name, image_format, _, its, *_ in known if its in _SURE)
-    closes = bool(within) and state in (State.STORED, State.INTENDED)
-    settled = state in (State.STORED, State.SKIPPED)
-    return Remains(task, own, placed, looked, settled, closes, stored if settled else size, sha256, kind)
 
 
-def _variants_of(connection: sqlite3.Connection, items: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
-    found: dict[int, list[tuple[Any, ...]]] = {}
+def _variants_of(connection: sqlite3.Connection, items: Sequence[int]) -> dict[int, list[_Variant]]:
+    found: dict[int, list[_Variant]] = {}
     for item, *rest in connection.execute(
         "SELECT item, name, format, key, state, etag, version_id, replaced, run, settled_at FROM variants"
         " WHERE item IN (SELECT value FROM json_each(?)) ORDER BY id",
         (orjson.dumps(list(items)).decode(),),
     ):
-        found.setdefault(item, []).append(tuple(rest))
+        found.setdefault(item, []).append(_Variant(*rest))
     return found
 
 
@@ -250,8 +295,11 @@ def rows_to_undo(connection: sqlite3.Connection, source: str, after: int, limit:
     ]
 
 
-def settle_rows(connection: sqlite3.Connection, back: Sequence[RowBack], left: Sequence[LeftAlone]) -> None:
+def settle_rows(
+    connection: sqlite3.Connection, back: Sequence[RowBack], left: Sequence[LeftAlone], audit: AuditLog
+) -> None:
     """See the port."""
+    audit.add(of_rows_back(connection, back))
     _roll_back_records(connection, "id IN (SELECT value FROM json_each(?))", [row.record for row in back])
     _keep_left(connection, left)
 
@@ -270,8 +318,11 @@ def _roll_back_records(connection: sqlite3.Connection, chosen: str, numbers: Seq
     )
 
 
-def settle(connection: sqlite3.Connection, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
+def settle(
+    connection: sqlite3.Connection, done: Sequence[UndoneItem], left: Sequence[LeftAlone], audit: AuditLog
+) -> None:
     """See the port."""
+    audit.add(of_undone(done))
     _roll_back_variants(connection, done)
     closed = [one.remains.task.id for one in done if _closes(one)]
     numbers = orjson.dumps(closed).decode()
@@ -312,28 +363,7 @@ def _roll_back_variants(connection: sqlite3.Connection, done: Sequence[UndoneIte
         for name, part in one.variants.items()
         if part.doing is not Doing.LEAVE
     ]
-    change_variants(connection, names, "stored", "rolled-back")
-
-
-def change_variants(connection: sqlite3.Connection, names: Sequence[tuple[int, str, str]], now: str, then: str) -> None:
-    """Moves those of these variants, (item, name, format), that are in the state `now` to `then`."""
-    found = connection.execute(
-        "SELECT variants.item, name, format FROM json_each(?) AS wanted"
-        " JOIN variants ON variants.item = json_extract(wanted.value, '$[0]')"
-        " AND name = json_extract(wanted.value, '$[1]') AND format = json_extract(wanted.value, '$[2]')"
-        " WHERE state = ?",
-        (orjson.dumps(names).decode(), now),
-    ).fetchall()
-    texts = orjson.dumps(found).decode()
-    variants.count(connection, texts, -1)
-    change_rows(
-        connection,
-        f"UPDATE variants SET state = '{then}' WHERE (item, name, format) IN (VALUES ",
-        "(?, ?, ?)",
-        ")",
-        found,
-    )
-    variants.count(connection, texts, 1)
+    variants.change_state(connection, names, "stored", "rolled-back")
 
 
 def _keep_left(connection: sqlite3.Connection, left: Sequence[LeftAlone]) -> None:
@@ -344,43 +374,3 @@ def _keep_left(connection: sqlite3.Connection, left: Sequence[LeftAlone]) -> Non
         "",
         [(one.kind, plain(one.name), one.source, one.fault, plain(mask_text(one.message))) for one in left],
     )
-
-
-def plan_again(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
-    """What was rolled back is planned again: items, their variants, their rows."""
-    numbers = ", ".join(map(str, sources))
-    moves = Moves()
-    for source, count, before, size in connection.execute(
-        "SELECT source, count(*), sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
-        f" WHERE state = 'rolled-back' AND source IN ({numbers}) GROUP BY 1"
-    ).fetchall():
-        moves.add(source, State.ROLLED_BACK, "", -count, -before)
-        moves.add(source, State.PLANNED, "", count, size)
-    moves.write(connection)
-    names = connection.execute(
-        "SELECT item, variants.name, format FROM variants JOIN items ON items.id = variants.item"
-        f" WHERE variants.state = 'rolled-back' AND items.source IN ({numbers})"
-    ).fetchall()
-    change_variants(connection, names, "rolled-back", "planned")
-    items = connection.execute(
-        "UPDATE items SET state = 'planned', run = NULL, replaced = NULL"
-        f" WHERE state = 'rolled-back' AND source IN ({numbers})"
-    ).rowcount
-    return Retried(items, _plan_records_again(connection, numbers), len(names))
-
-
-def _plan_records_again(connection: sqlite3.Connection, numbers: str) -> int:
-    moves = RecordMoves()
-    chosen = f"state = 'rolled-back' AND source IN ({numbers})"
-    for source, count in connection.execute(
-        f"SELECT source, count(*) FROM records WHERE {chosen} GROUP BY 1"
-    ).fetchall():
-        moves.add(source, RecordState.ROLLED_BACK, "", -count)
-        moves.add(source, RecordState.PLANNED, "", count)
-    moves.write(connection)
-    items = connection.execute(f"SELECT DISTINCT item FROM records WHERE {chosen}").fetchall()
-    changed = connection.execute(
-        f"UPDATE records SET state = 'planned', before_image = NULL, after_image = NULL WHERE {chosen}"
-    ).rowcount
-    records.follow_items(connection, [item for (item,) in items])
-    return changed

@@ -129,6 +129,27 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, wanted: 
     return len(rows)
 
 
+def change_state(connection: sqlite3.Connection, names: Sequence[tuple[int, str, str]], now: str, then: str) -> None:
+    """Moves those of these variants, (item, name, format), that are in the state `now` to `then`."""
+    found = connection.execute(
+        "SELECT variants.item, name, format FROM json_each(?) AS wanted"
+        " JOIN variants ON variants.item = json_extract(wanted.value, '$[0]')"
+        " AND name = json_extract(wanted.value, '$[1]') AND format = json_extract(wanted.value, '$[2]')"
+        " WHERE state = ?",
+        (orjson.dumps(names).decode(), now),
+    ).fetchall()
+    texts = orjson.dumps(found).decode()
+    count(connection, texts, -1)
+    change_rows(
+        connection,
+        f"UPDATE variants SET state = '{then}' WHERE (item, name, format) IN (VALUES ",
+        "(?, ?, ?)",
+        ")",
+        found,
+    )
+    count(connection, texts, 1)
+
+
 def tallies(connection: sqlite3.Connection) -> list[VariantTally]:
     """By source, name, format, state and reason; only those that count something."""
     return [VariantTally(*row) for row in connection.execute("SELECT * FROM variant_progress")]

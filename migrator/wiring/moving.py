@@ -15,6 +15,7 @@ from migrator.core.errors import Interrupted, MigratorError, ObjectError, Prefli
 from migrator.core.model import State, Summary
 from migrator.core.objects import Capabilities
 from migrator.core.ports import EventKind, Observer, Source, Store
+from migrator.core.verification import Match
 from migrator.engine.garbage import collecting_seldom
 from migrator.engine.probe import Finding, Probe, patiently, sweep
 from migrator.engine.recording import Recording
@@ -257,8 +258,15 @@ async def _plan(config: Config, names: Sequence[str], observer: Observer, tempor
     return PlanResult(summary, config.ledger_path, temporary, error)
 
 
-def retry(config: Config, faults: Sequence[str], names: Sequence[str], *, rolled_back: bool = False) -> Retried:
-    """Puts failed items and records (or what was rolled back) back in their queues and returns how many."""
+def retry(
+    config: Config,
+    faults: Sequence[str],
+    names: Sequence[str],
+    *,
+    rolled_back: bool = False,
+    verified: Sequence[Match] = (),
+) -> Retried:
+    """Puts failed items and records back in their queues, or what was rolled back or `verified` as wrong: how many."""
     chosen = [source.name for source in selected(config, names)] if names else None
 
     async def run() -> Retried:
@@ -266,6 +274,8 @@ def retry(config: Config, faults: Sequence[str], names: Sequence[str], *, rolled
             if rolled_back:
                 return await ledger.plan_again(chosen)
             wanted = {source.name: _variants_of(config, source) for source in config.sources}
+            if verified:
+                return await ledger.plan_verified(verified, chosen, wanted)
             return await ledger.retry(list(faults) or None, chosen, wanted)
 
     return asyncio.run(run())

@@ -84,7 +84,7 @@ def test_the_report_lists_them_all(moved: Project) -> None:
     damage(moved)
     moved.run("verify")
     page = moved.run("report").out
-    assert "- missing 1: nothing stands under the key. What to do: put it again from its source" in page
+    assert "- missing 1: nothing stands under the key. What to do: `migrator retry --verified missing`" in page
     assert "- missing `c.txt`: nothing stands under the key" in page
     rows = list(csv.DictReader(io.StringIO(moved.run("report", "--format", "differences").out)))
     assert [(row["key"], row["result"]) for row in rows] == [

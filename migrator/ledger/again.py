@@ -1,0 +1,127 @@
+"""What is planned again that was settled: what was rolled back, and what `verify` found missing or damaged."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from migrator.core.model import State
+from migrator.core.records import RecordState
+from migrator.core.verification import Match
+from migrator.ledger import records, variants
+from migrator.ledger.queue import Retried
+from migrator.ledger.records import RecordMoves
+from migrator.ledger.rows import Moves
+from migrator.ledger.variants import Named
+from migrator.ledger.verifications import STANDS
+
+_FOUND = "verified.verification = (SELECT max(id) FROM verifications) AND verified.result"
+
+
+def plan_rolled_back(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
+    """What was rolled back is planned again: items, their variants, their rows."""
+    numbers = ", ".join(map(str, sources))
+    moves = Moves()
+    for source, count, before, size in connection.execute(
+        "SELECT source, count(*), sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
+        f" WHERE state = 'rolled-back' AND source IN ({numbers}) GROUP BY 1"
+    ).fetchall():
+        moves.add(source, State.ROLLED_BACK, "", -count, -before)
+        moves.add(source, State.PLANNED, "", count, size)
+    moves.write(connection)
+    names = connection.execute(
+        "SELECT item, variants.name, format FROM variants JOIN items ON items.id = variants.item"
+        f" WHERE variants.state = 'rolled-back' AND items.source IN ({numbers})"
+    ).fetchall()
+    variants.change_state(connection, names, "rolled-back", "planned")
+    items = connection.execute(
+        "UPDATE items SET state = 'planned', run = NULL, replaced = NULL, etag = NULL, version_id = NULL"
+        f" WHERE state = 'rolled-back' AND source IN ({numbers})"
+    ).rowcount
+    return Retried(items, _plan_rolled_back_records(connection, numbers), len(names))
+
+
+def _plan_rolled_back_records(connection: sqlite3.Connection, numbers: str) -> int:
+    moves = RecordMoves()
+    chosen = f"state = 'rolled-back' AND source IN ({numbers})"
+    for source, count in connection.execute(
+        f"SELECT source, count(*) FROM records WHERE {chosen} GROUP BY 1"
+    ).fetchall():
+        moves.add(source, RecordState.ROLLED_BACK, "", -count)
+        moves.add(source, RecordState.PLANNED, "", count)
+    moves.write(connection)
+    items = connection.execute(f"SELECT DISTINCT item FROM records WHERE {chosen}").fetchall()
+    changed = connection.execute(
+        f"UPDATE records SET state = 'planned', before_image = NULL, after_image = NULL WHERE {chosen}"
+    ).rowcount
+    records.follow_items(connection, [item for (item,) in items])
+    return changed
+
+
+def plan_verified(
+    connection: sqlite3.Connection,
+    results: Sequence[Match],
+    sources: Mapping[int, str],
+    wanted: Mapping[str, Sequence[Named]],
+) -> Retried:
+    """Items of which the last verification says one of `results`, and `wanted` variants that it missed.
+
+    Whether what stands there may be replaced is decided when the item moves. Rows that were updated stay so.
+    A variant that differs is left: it is made of its original, and what took its place may be wanted.
+    """
+    texts = orjson.dumps(list(results)).decode()
+    numbers = ", ".join(map(str, sources))
+    items = connection.execute(
+        "SELECT items.id FROM verified JOIN items ON items.id = verified.item WHERE verified.variant = 0"
+        f" AND {_FOUND} IN (SELECT value FROM json_each(?)) AND {STANDS} AND items.source IN ({numbers})",
+        (texts,),
+    ).fetchall()
+    chosen = orjson.dumps([item for (item,) in items]).decode()
+    made = _plan_variants(connection, sources, wanted) if Match.MISSING in results else 0
+    _plan_items(connection, chosen)
+    _hold_back_records(connection, chosen)
+    return Retried(len(items), 0, made)
+
+
+def _plan_items(connection: sqlite3.Connection, chosen: str) -> None:
+    """They keep their ETag and SHA-256: by these the next attempt tells what was stored from what stands there now."""
+    within = "id IN (SELECT value FROM json_each(?))"
+    moves = Moves()
+    for source, state, reason, count, before, size in connection.execute(
+        "SELECT source, state, coalesce(fault, ''), count(*), sum(coalesce(stored_size, size, 0)),"
+        f" sum(coalesce(size, 0)) FROM items WHERE {within} GROUP BY 1, 2, 3",
+        (chosen,),
+    ).fetchall():
+        moves.add(source, state, reason, -count, -before)
+        moves.add(source, State.PLANNED, "", count, size)
+    moves.write(connection)
+    connection.execute(f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {within}", (chosen,))
+
+
+def _plan_variants(
+    connection: sqlite3.Connection, sources: Mapping[int, str], wanted: Mapping[str, Sequence[Named]]
+) -> int:
+    triples = [(source, *named) for source, name in sources.items() for named in wanted.get(name, ())]
+    found = connection.execute(
+        "SELECT variants.item, variants.name, format FROM verified"
+        " JOIN variants ON variants.id = verified.variant JOIN items ON items.id = variants.item"
+        f" WHERE verified.variant > 0 AND {_FOUND} = 'missing' AND variants.state = 'stored'"
+        " AND (items.source, variants.name, format) IN (SELECT json_extract(value, '$[0]'),"
+        " json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?))",
+        (orjson.dumps(triples).decode(),),
+    ).fetchall()
+    variants.change_state(connection, found, "stored", "planned")
+    return len(found)
+
+
+def _hold_back_records(connection: sqlite3.Connection, chosen: str) -> None:
+    """Rows that were about to be updated would point at nothing: they wait for their object as before."""
+    waiting = "state = 'ready' AND item IN (SELECT value FROM json_each(?))"
+    moves = RecordMoves()
+    for source, count in connection.execute(
+        f"SELECT source, count(*) FROM records WHERE {waiting} GROUP BY 1", (chosen,)
+    ).fetchall():
+        moves.add(source, RecordState.READY, "", -count)
+        moves.add(source, RecordState.PLANNED, "", count)
+    moves.write(connection)
+    connection.execute(f"UPDATE records SET state = 'planned' WHERE {waiting}", (chosen,))
