@@ -67,13 +67,15 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, server: Server, kind: str, seed: int, count: int, large: int = 12 * MIB) -> Iterator[Stage]:
+def stage(
+    folder: Path, server: Server, kind: str, seed: int, count: int, large: int = 12 * MIB, *, versioned: bool = True
+) -> Iterator[Stage]:
     """Makes all of it, and removes the buckets and the database afterwards."""
     if missing := database_missing(kind):
         pytest.skip(missing)
     folder.mkdir(parents=True, exist_ok=True)
     world = build_world(seed, kind, count, large)
-    first, second = (server.make_bucket(name, versioned=True) for name in (FIRST, SECOND))
+    first, second = (server.make_bucket(name, versioned=versioned) for name in (FIRST, SECOND))
     try:
         with new_database(kind) as database:
             put_world(world, database, first, second)
