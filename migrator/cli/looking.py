@@ -3,35 +3,27 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from migrator.cli.history import check
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json
 from migrator.cli.output import Output
+from migrator.cli.reporting import FILES, FORMATS, Subject, without, write
 from migrator.cli.summary import command, totals
 from migrator.core.errors import ConfigError, MigratorError
 from migrator.core.model import State
 from migrator.core.records import RecordState
 from migrator.reports import words
-from migrator.reports.verification import difference_tree, status_line, verified, write_differences
+from migrator.reports.verification import status_line
 
 if TYPE_CHECKING:
     from migrator.core.config import Config
     from migrator.ledger.lock import Holder
-    from migrator.ledger.view import LedgerView, Pace
+    from migrator.ledger.view import Pace
     from migrator.reports.overview import Overview
-
-FILES = {
-    "md": "report.md",
-    "json": "report.json",
-    "csv": "failed.csv",
-    "rows": "failed_rows.csv",
-    "differences": "differences.csv",
-}
-FORMATS = tuple(FILES)
 
 WATCH_EVERY = 2.0
 """Seconds between two looks."""
@@ -130,98 +122,80 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="md (default), json; as csv: csv (failed items), rows (failed rows), differences (of `verify`).",
+            help="md (default), html, json; as csv: csv (failed items), rows (failed rows), differences (of `verify`), "
+            "left-alone (by `rollback`).",
         ),
     ] = None,
     output_path: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="PATH", help="A file, or a folder for all formats. Default: stdout."),
     ] = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="html: no sample of variants, which is read from the destination.")
+    ] = False,
+    check_audit: Annotated[
+        bool, typer.Option("--check-audit", help="No report: is the audit log as it was written? Exits 4 if not.")
+    ] = False,
+    as_json: Json = False,
 ) -> int:
     """Write down what was moved, what was not and why.
 
     \b
     Examples:
       migrator report                              a page of Markdown on stdout
-      migrator report -o report/                   report.md, report.json, failed.csv in a folder; where there are
-                                                   any, failed_rows.csv and differences.csv (of `verify`) beside them
+      migrator report -o report.html               one page with charts; it needs no network and no other file
+      migrator report -o report/                   report.md, report.html, report.json and failed.csv in a folder;
+                                                   where there are any, failed_rows.csv, differences.csv (of `verify`)
+                                                   and left_alone.csv (by `rollback`) beside them
       migrator report --format csv -o failed.csv   failed items; itself a manifest, so
       migrator copy failed.csv s3://bucket/ --key '{key}'   tries them by another way
       migrator report --format json | jq '.failures[].location'
+      migrator report --check-audit                follows the hashes of the audit log from line to line
     """
     from migrator import wiring
 
-    if format_name not in (None, *FORMATS):
-        raise ConfigError(f"--format {format_name}: there is no such format", hint=f"one of {', '.join(FORMATS)}")
+    if check_audit:
+        if format_name or output_path or no_images:
+            raise ConfigError("--check-audit: it writes no report", hint="leave out --format, -o and --no-images")
+        return check(config_file, as_json=as_json)
+    format_name = _format(format_name, output_path, as_json=as_json)
     config = wiring.load_config(config_file, {})
     with wiring.view(config) as view:
+        subject = Subject(view, config, images=not no_images)
         if output_path is None:
-            _write(format_name or "md", view, config, sys.stdout)
+            write(format_name or "md", subject, sys.stdout)
             return 0
-        # Where nothing updates rows, a file of failed ones would only puzzle; so would one of no differences.
-        found = verified(view.verifications(), ())
-        some = {"rows": bool(view.record_tallies()), "differences": bool(found and found.counts)}
-        without = tuple(name for name, there in some.items() if not there)
-        for path, each in _targets(output_path, format_name, without):
+        for path, each in _targets(output_path, format_name, without(view)):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("w", encoding="utf-8", newline="") as file:
-                    _write(each, view, config, file)
+                    write(each, subject, file)
             except OSError as error:
                 raise MigratorError(f"{path} cannot be written: {error.strerror}") from None
             Output().say([f"wrote {path}"])
     return 0
 
 
-def _targets(path: Path, format_name: str | None, without: tuple[str, ...]) -> list[tuple[Path, str]]:
+def _format(name: str | None, output_path: Path | None, *, as_json: bool) -> str | None:
+    if name not in (None, *FORMATS):
+        raise ConfigError(f"--format {name}: there is no such format", hint=f"one of {', '.join(FORMATS)}")
+    if as_json and name not in (None, "json"):
+        raise ConfigError(f"--json and --format {name}: there is one format", hint="leave out one of them")
+    if output_path is None and name == "html" and sys.stdout.isatty():
+        raise ConfigError("--format html: a page is not for a terminal", hint="-o report.html, or > report.html")
+    return "json" if as_json else name
+
+
+def _targets(path: Path, format_name: str | None, empty: tuple[str, ...]) -> list[tuple[Path, str]]:
     """(file, format) of each that is wanted: a folder takes all formats, a file the one that its suffix says."""
-    by_suffix = {".md": "md", ".json": "json", ".csv": "csv"}
+    by_suffix = {".md": "md", ".html": "html", ".htm": "html", ".json": "json", ".csv": "csv"}
     if path.is_dir() or (not path.suffix and format_name is None):
         return [
             (path / FILES[each], each)
             for each in FORMATS
-            if format_name == each or (not format_name and each not in without)
+            if format_name == each or (not format_name and each not in empty)
         ]
     return [(path, format_name or by_suffix.get(path.suffix.lower(), "md"))]
-
-
-def _write(format_name: str, view: "LedgerView", config: "Config", file: TextIO) -> None:
-    from migrator.reports.overview import overview
-    from migrator.reports.rows import write_failed_rows
-    from migrator.reports.targets import targets_of, variants_of
-
-    name, targets = config.name, targets_of(config)
-    if format_name == "rows":
-        write_failed_rows(view.failed_records(), targets, file)
-        return
-    if format_name == "csv":
-        from migrator.reports.failed_csv import write_failed
-
-        write_failed(view.failures(), file)
-        return
-    if format_name == "differences":
-        write_differences(view.differences(), file)
-        return
-    seen, release = overview(view, targets, variants_of(config)), version("migrator")
-    if format_name == "json":
-        from migrator.reports.report_json import failed_item, write_json
-        from migrator.reports.rows import failed_row
-        from migrator.reports.tree import overview_tree
-        from migrator.reports.variants import failed_tree
-
-        head = {"migration": name, "migrator": release, "written": words.moment(time.time())}
-        tree = {**head, **overview_tree(seen)}
-        lists = {
-            "failures": map(failed_item, view.failures()),
-            "failed_rows": (failed_row(record, targets) for record in view.failed_records()),
-            "unmade_variants": map(failed_tree, view.failed_variants()),
-            "differences": map(difference_tree, view.differences()),
-        }
-        write_json(tree, lists, file)
-    else:
-        from migrator.reports.markdown import markdown
-
-        file.write(markdown(seen, name, release, time.time()) + "\n")
 
 
 commands: dict[str, Callable[..., Any]] = {"status": status, "report": report}

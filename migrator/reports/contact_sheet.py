@@ -1,46 +1,14 @@
 """Images beside their variants on one page that needs nothing else: no script, no network, readable on a phone."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from urllib.parse import quote
 
 from migrator.core.model import Failed
 from migrator.core.variants import Rendered, Wanted
 from migrator.reports import words
-
-_HEAD = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --quiet: #777; --bad: #c0392b; }}
-body {{ font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 90rem; padding: 1rem; }}
-h1 {{ font-size: 1.4rem; margin: 0 0 .25rem; }}
-h2 {{ font-size: 1.1rem; margin: 0 0 .75rem; overflow-wrap: anywhere; }}
-p {{ margin: 0 0 1rem; color: var(--quiet); }}
-section {{ border-top: 1px solid var(--line); padding: 1rem 0 1.5rem; }}
-.row {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }}
-figure {{ margin: 0; min-width: 0; }}
-.frame {{ display: flex; align-items: center; justify-content: center; height: 13rem; border-radius: .4rem;
-  background: repeating-conic-gradient(#8882 0 25%, #8881 0 50%) 0 0 / 1rem 1rem; }}
-.frame a {{ display: contents; }}
-.frame img {{ max-width: 100%; max-height: 100%; }}
-.frame p {{ margin: 0; padding: 1rem; color: var(--bad); overflow-wrap: anywhere; }}
-figcaption {{ padding-top: .4rem; }}
-b {{ display: block; }}
-span {{ color: var(--quiet); font-variant-numeric: tabular-nums; white-space: nowrap; margin-right: .6em; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{subtitle}</p>
-"""
+from migrator.reports.pages import template
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +28,21 @@ class Sample:
 
 def head(title: str, subtitle: str) -> str:
     """The beginning of the page; the samples and TAIL follow."""
-    return _HEAD.format(title=escape(title), subtitle=escape(subtitle))
+    return template("preview_head.html").render(title=title, subtitle=subtitle)
 
 
 TAIL = "</body>\n</html>\n"
 
 
-def section(sample: Sample) -> Iterator[str]:
+def section(sample: Sample) -> str:
     """One image with its variants."""
-    yield f"<section>\n<h2>{escape(sample.name)}</h2>\n<div class=row>\n"
     facts = [words.size(sample.size)]
     if isinstance(sample.shown, Rendered):
         facts.insert(0, dimensions(sample.shown.source))
-    yield _figure("original", facts, sample.shown)
+    figures = [_figure("original", facts, sample.shown)]
     for (wanted, made), file in zip(sample.variants, sample.files, strict=True):
-        yield _figure(f"{wanted.name}, {wanted.format}", described(sample.size, made), made, file)
-    yield "</div>\n</section>\n"
+        figures.append(_figure(f"{wanted.name}, {wanted.format}", described(sample.size, made), made, file))
+    return template("preview_sample.html").render(name=sample.name, figures=figures)
 
 
 def described(size: int, made: Rendered | Failed) -> list[str]:
@@ -94,14 +61,10 @@ def dimensions(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _figure(title: str, facts: Sequence[str], made: Rendered | Failed, file: str | None = None) -> str:
+def _figure(title: str, facts: Sequence[str], made: Rendered | Failed, file: str | None = None) -> dict[str, object]:
+    image, problem = "", ""
     if isinstance(made, Failed):
-        inside = f"<p>{escape(made.message)}</p>"
+        problem = made.message
     else:
-        data = b64encode(made.body).decode()
-        inside = f'<img alt="{escape(title)}" src="data:{made.content_type};base64,{data}">'
-        if file is not None:
-            inside = f'<a href="{quote(file)}">{inside}</a>'
-    told = " ".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    caption = f"<b>{escape(title)}</b>{told}"
-    return f"<figure><div class=frame>{inside}</div><figcaption>{caption}</figcaption></figure>\n"
+        image = f"data:{made.content_type};base64,{b64encode(made.body).decode()}"
+    return {"title": title, "facts": facts, "image": image, "problem": problem, "href": quote(file) if file else ""}

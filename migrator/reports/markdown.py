@@ -27,6 +27,7 @@ def markdown(seen: Overview, name: str, version: str, now: float) -> str:
         _failed_rows(seen),
         _verification(seen.verified),
         _rollback(seen.undone),
+        _cleanup(seen),
         _problems(seen),
         _capabilities(seen.capabilities),
         _requests(seen),
@@ -174,6 +175,13 @@ def _rollback(seen: RolledBack | None) -> Iterator[str]:
         yield f"- and {words.count(seen.left - len(seen.first))} more: `migrator report --format left-alone`"
     if seen.first:
         yield ""
+
+
+def _cleanup(seen: Overview) -> Iterator[str]:
+    if seen.cleaned:
+        yield "## Cleanup"
+        yield ""
+        yield from _table(tables.cleaned(seen))
 
 
 def _problems(seen: Overview) -> Iterator[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from migrator.core.audit import Head
+from migrator.core.cleaning import CleanedTally
 from migrator.core.model import Fault, Problem, State, Tally, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState, RecordTally
@@ -109,6 +111,8 @@ class View(Protocol):
     def differences(self, limit: int | None = None) -> Iterator[Difference]: ...
     def runs(self) -> Sequence[PastRun]: ...
     def throughput(self, points: int) -> Sequence[RunPace]: ...
+    def cleaned(self) -> Sequence[CleanedTally]: ...
+    def audit_head(self) -> Head | None: ...
     def left_alone(self, limit: int | None = None) -> Iterator[LeftAlone]: ...
     def left_alone_count(self) -> int: ...
     def scans(self) -> Sequence[Scan]: ...
@@ -167,9 +171,13 @@ class Overview:
     """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
     verified: Verified | None = None
     """The last verification."""
+    cleaned: tuple[CleanedTally, ...] = ()
+    """Sources that a cleanup took away."""
     undone: RolledBack | None = None
     """What the last rollback came to."""
     pace: tuple[RunPace, ...] = ()
+    audit: Head | None = None
+    """The last line of the audit log."""
 
     def items(self, state: State) -> int:
         """Items in one state."""
@@ -288,8 +296,10 @@ def overview(view: View, targets: Targets, configured: Configured, *, brief: boo
         variant_examples={fault: example for fault, example in first if example},
         waiting_rows=0 if any(source.to_move for source in sources) else view.waiting_rows(),
         verified=_verified(view, brief=brief),
+        cleaned=() if brief else tuple(view.cleaned()),
         undone=None if brief else rolled_back(runs, view.left_alone_count(), tuple(view.left_alone(FIRST))),
         pace=() if brief else tuple(view.throughput(POINTS)),
+        audit=view.audit_head(),
     )
 
 

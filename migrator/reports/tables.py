@@ -63,6 +63,15 @@ def database_rows(seen: Overview) -> Table:
     return Table(heads, "lcrrrr", rows)
 
 
+def cleaned(seen: Overview) -> Table:
+    """Sources that were taken away, by what became of them."""
+    rows = [
+        (tally.source, words.GONE[tally.state], words.count(tally.sources), words.size(tally.bytes))
+        for tally in seen.cleaned
+    ]
+    return Table(("source", "state", "sources", "bytes"), "llrr", rows)
+
+
 def requests(seen: Overview) -> Table:
     """Requests to the destination by operation."""
     rows = [(operation, words.count(number)) for operation, number in seen.requests.items()]
@@ -77,15 +86,17 @@ def runs(shown: Sequence[PastRun]) -> Table:
             run.command,
             words.moment(run.started_at),
             words.duration(run.finished_at - run.started_at) if run.finished_at is not None else "not finished",
+            words.ended(run.command, run.status, run.finished_at),
             "-" if run.status is None else str(run.status),
             words.count(run.moved_items),
             words.size(run.moved_bytes),
+            words.count(run.retries),
             run.config_hash[:12],
         )
         for run in shown
     ]
-    heads = ("run", "command", "started", "took", "exit status", "objects", "bytes", "config")
-    return Table(heads, "rlllrrrc", rows)
+    heads = ("run", "command", "started", "took", "end", "status", "objects", "bytes", "retries", "config")
+    return Table(heads, "rllllrrrrc", rows)
 
 
 def capabilities(found: Capabilities) -> list[tuple[str, str]]:

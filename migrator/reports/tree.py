@@ -6,6 +6,7 @@ from migrator.core.model import State, Summary
 from migrator.core.records import RecordState
 from migrator.core.throughput import RunPace
 from migrator.reports import words
+from migrator.reports.history import head_tree
 from migrator.reports.overview import Overview, PastRun, SourceState
 from migrator.reports.rollbacks import rolled_back_tree
 from migrator.reports.rows import failed_row
@@ -42,7 +43,9 @@ def overview_tree(seen: Overview) -> Tree:
         "failed_variants": seen.failed_variants,
         "variant_examples": {fault: failed_tree(each) for fault, each in seen.variant_examples.items()},
         "verification": verified_tree(seen.verified) if seen.verified else None,
+        "cleaned": [asdict(tally) for tally in seen.cleaned],
         "rollback": rolled_back_tree(seen.undone) if seen.undone else None,
+        "audit": head_tree(seen.audit),
         "throughput": [pace_tree(run) for run in seen.pace],
         "sources": [source_tree(source) for source in seen.sources],
         "requests": seen.requests,

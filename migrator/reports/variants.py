@@ -103,8 +103,8 @@ def _with(state: VariantState, tally: VariantTally) -> VariantState:
     return replace(state, failed=failed)
 
 
-HEADS = ("variant", "stored", "bytes", "a piece", "quality", "failed", "to make again", "no image")
-SIDES = "lrrrrrrr"
+HEADS = ("variant", "stored", "bytes", "a piece", "its original", "quality", "failed", "to make again", "no image")
+SIDES = "lrrrrrrrr"
 
 
 def table(states: Sequence[VariantState]) -> list[tuple[str, ...]]:
@@ -115,6 +115,7 @@ def table(states: Sequence[VariantState]) -> list[tuple[str, ...]]:
             words.count(state.stored),
             words.size(state.bytes),
             words.size(state.bytes / state.stored) if state.stored else "",
+            words.size(state.original) if state.stored and state.original else "",
             f"{state.quality:.0f}" if state.quality is not None else "",
             words.count(state.failures),
             words.count(state.planned),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from migrator.core.cleaning import Gone
 from migrator.core.model import Fault, Skip
 from migrator.core.objects import Digest
 from migrator.core.verification import Match, Proof
@@ -83,6 +84,12 @@ MATCH_ADVICE: dict[str, str] = {
 }
 """What the operator does about it."""
 
+LEFT_MEANING: dict[str, str] = {
+    Fault.CONFLICT: "somebody changed it since, or what is needed to bring the former state back is gone",
+    Fault.INVALID: "it is not what this migration made of it",
+}
+"""What a fault means of something that a rollback left alone."""
+
 LEFT_ADVICE: dict[str, str] = {
     Fault.CONFLICT: "decide whether it stays; what is put back as it was, `migrator rollback` takes when it runs again",
     Fault.FORBIDDEN: "give the credentials that right, then `migrator rollback` again",
@@ -100,6 +107,15 @@ ENDINGS: dict[int, str] = {
     143: "was interrupted (SIGTERM)",
 }
 """How a run with this exit status ended."""
+
+GONE: dict[str, str] = {
+    Gone.INTENDED: "may be gone: a cleanup was cut off",
+    Gone.TRASHED: "can be had back",
+    Gone.DELETED: "deleted",
+    Gone.PURGED: "deleted out of the trash",
+    Gone.RESTORED: "brought back",
+}
+"""What became of a source that a cleanup took away."""
 
 PROOFS: dict[str, str] = {
     Proof.CHECKSUM: "by the SHA-256 that the server keeps",

@@ -9,7 +9,9 @@ from migrator.core.config import Config
 from migrator.core.loading import load
 from migrator.engine.run import Result, RunOptions
 from migrator.wiring.adapters import view
+from migrator.wiring.auditing import check_audit, events
 from migrator.wiring.checking import Check, lifecycle_rules, setup, smoke, test_connection
+from migrator.wiring.cleaning import CleanupResult, cleanup
 from migrator.wiring.moving import PlanResult, migrate, plan, retry
 from migrator.wiring.orphans import Found, OrphansResult, orphans
 from migrator.wiring.proving import VerifyResult, verify
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from migrator.engine.sampling import Sampled
     from migrator.ledger.view import LedgerView
     from migrator.records.preview import RowPreview
+    from migrator.reports.sheet import Sheet
     from migrator.wiring.rendering import Previewed
 
 __all__ = [
     "Check",
+    "CleanupResult",
     "Found",
     "OrphansResult",
     "PlanResult",
@@ -33,6 +37,10 @@ __all__ = [
     "RollbackResult",
     "RunOptions",
     "VerifyResult",
+    "check_audit",
+    "cleanup",
+    "contact_sheet",
+    "events",
     "lifecycle_rules",
     "load_config",
     "migrate",
@@ -61,6 +69,13 @@ def preview(config: Config, files: "Sequence[Path]", folder: Path) -> "Iterator[
     from migrator.wiring.rendering import preview as previews  # only variants wait for asyncio and the pool
 
     return previews(config, files, folder)
+
+
+def contact_sheet(config: Config, view: "LedgerView", bucket: str) -> "Sheet":
+    """A few stored variants for a report, read from `bucket`. See `showing`."""
+    from migrator.wiring.showing import contact_sheet as sheet  # only reports with images wait for asyncio
+
+    return sheet(config, view, bucket)
 
 
 def preview_rows(config: Config, names: "Sequence[str]", view: "LedgerView") -> "list[RowPreview]":

@@ -59,7 +59,7 @@ def preview(config: Config, files: Sequence[Path], folder: Path) -> Iterator[Pre
                 paths = [_write(folder, name, each) for each in made]
                 files_made = [path.name if path else None for path in paths]
                 sample = Sample(str(file), len(data), shown, list(zip(wanted, made, strict=True)), files_made)
-                sheet.writelines(section(sample))
+                sheet.write(section(sample))
                 yield Previewed(sample, paths)
             sheet.write(TAIL)
         finally:

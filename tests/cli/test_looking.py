@@ -100,7 +100,7 @@ def test_reports_of_all_formats_in_a_folder(moved: tuple[Project, str]) -> None:
     ended = project.run("report", "-o", "out/reports")
     folder = project.folder / "out" / "reports"
     assert ended.out.splitlines() == [
-        f"wrote out/reports/{name}" for name in ("report.md", "report.json", "failed.csv")
+        f"wrote out/reports/{name}" for name in ("report.md", "report.html", "report.json", "failed.csv")
     ]
     told = json.loads((folder / "report.json").read_text())
     assert [item["location"] for item in told["failures"]] == [f"{base}/gone.jpg", f"{base}/signed.jpg?***"]
