@@ -1,22 +1,29 @@
-"""A line to a database server that can be cut and mended: cut, it drops every connection and takes no new one."""
+"""A line to a database server: it can be cut and mended, and it can keep back the answer to a commit."""
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 
 class Line:
-    """Serves on a free port of 127.0.0.1 while the `with` block lasts; `refused` is set by a try while it is cut."""
+    """Serves on a free port of 127.0.0.1 while the `with` block lasts.
 
-    def __init__(self, server: tuple[str, int]) -> None:
+    Cut, it drops every connection and takes no new one; `refused` is set by a try meanwhile. With `hold_commit` the
+    answer to the commit of an update never arrives, nor anything after it; `held` is set when the server was asked.
+    """
+
+    def __init__(self, server: tuple[str, int], *, hold_commit: bool = False) -> None:
         self._server = server
+        self._hold_commit = hold_commit
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
         self._whole = True
         self.port: int = self._listener.getsockname()[1]
         self.refused = threading.Event()
+        self.held = threading.Event()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -51,16 +58,43 @@ class Line:
                     continue
                 server = socket.create_connection(self._server)
                 self._ends += [client, server]
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+                talk = _Talk(client, server, self.held if self._hold_commit else None)
+                for work in (talk.ask, talk.answer):
+                    threading.Thread(target=work, daemon=True).start()
 
 
-def _pump(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
-    _close(one)
-    _close(other)
+class _Talk:
+    """One connection. `held` is set, and no answer passes any more, once an update has been committed."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, held: threading.Event | None) -> None:
+        self._client = client
+        self._server = server
+        self._held = held
+        self._updated = False
+        self._kept = threading.Event()
+
+    def ask(self) -> None:
+        self._pump(self._client, self._server, self._send)
+
+    def answer(self) -> None:
+        self._pump(self._server, self._client, lambda data: None if self._kept.is_set() else self._client.sendall(data))
+
+    def _send(self, data: bytes) -> None:
+        self._updated |= b"UPDATE " in data.upper()
+        last = self._held is not None and self._updated and b"COMMIT" in data.upper()
+        if last:
+            self._kept.set()  # before the server hears of it, so that its answer cannot slip through
+        self._server.sendall(data)
+        if last and self._held:
+            self._held.set()
+
+    @staticmethod
+    def _pump(one: socket.socket, other: socket.socket, pass_on: Callable[[bytes], None]) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                pass_on(data)
+        _close(one)
+        _close(other)
 
 
 def _close(end: socket.socket) -> None:

@@ -13,8 +13,8 @@ from tests.faults import actions, servers
 from tests.faults.checker import Bucket
 from tests.faults.harness import TIMEOUT, kill
 from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
+from tests.faults.line import Line
 from tests.faults.proxy import Proxy, Rule
-from tests.faults.relay import Relay
 from tests.faults.servers import Server
 from tests.faults.two_buckets import Stood, TwoBuckets, Watcher, everything_wrong
 from tests.faults.two_buckets_database import Change, Database, database_missing, new_database
@@ -27,7 +27,9 @@ pytestmark = pytest.mark.faults
 WHOLE = 2000
 """Originals, and as many visualizations."""
 
-databases = pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+# Every test has either database in `make faults`, and one of them in every check.
+on_postgres = pytest.mark.parametrize("kind", ["postgres", pytest.param("mariadb", marks=pytest.mark.slow)])
+on_mariadb = pytest.mark.parametrize("kind", [pytest.param("postgres", marks=pytest.mark.slow), "mariadb"])
 
 
 @pytest.fixture
@@ -111,20 +113,20 @@ def kill_until_done(folder: Path, server: Server, kind: str, kills: int, count: 
             all_of_it.run_again("--rescan")
 
 
-@databases
+@on_postgres
 @pytest.mark.timeout(300)
 def test_row_01_two_buckets_killed_and_run_again(folder: Path, server: Server, kind: str) -> None:
     kill_until_done(folder, server, kind, min(3, fault_kills(3)), count=40, requests=60)
 
 
 @pytest.mark.slow
-@databases
+@on_postgres
 @pytest.mark.timeout(3600)
 def test_row_01_two_buckets_killed_fifty_times(folder: Path, best_server: Server, kind: str) -> None:
     kill_until_done(folder, best_server, kind, max(50, fault_kills(300) // 6), count=WHOLE, requests=700)
 
 
-@databases
+@on_mariadb
 def test_row_01_a_row_never_goes_before_its_object(folder: Path, server: Server, kind: str) -> None:
     with stage(folder, server, kind, seed=1, count=30, large=100) as all_of_it:
         refused = Rule(
@@ -147,16 +149,16 @@ def test_row_01_a_row_never_goes_before_its_object(folder: Path, server: Server,
         assert all_of_it.wrong() == []
 
 
-@databases
+@on_postgres
 def test_row_01_killed_after_a_commit_whose_answer_never_came(folder: Path, server: Server, kind: str) -> None:
     with stage(folder, server, kind, seed=3, count=30, large=100) as all_of_it:
         database, migration = all_of_it.database, all_of_it.migration
-        with Relay(database.host, database.port) as relay:
+        with Line((database.host, database.port), hold_commit=True) as line:
             words = folder / "words.txt"
             with words.open("w") as file:
-                through = {"DATABASE_URL": replace(database, port=relay.port).url}
+                through = {"DATABASE_URL": replace(database, port=line.port).url}
                 process = migration.start(environment=through, stdout=file.fileno(), stderr=file.fileno())
-            while not relay.held.wait(0.1):
+            while not line.held.wait(0.1):
                 assert process.poll() is None, words.read_text()
             written = await_changes(database)
             kill(process)

@@ -18,7 +18,6 @@ from tests.faults.checker import Bucket
 from tests.faults.harness import Migration, finish, kill, table
 from tests.faults.line import Line
 from tests.faults.proxy import Proxy, Rule
-from tests.faults.relay import Relay
 from tests.records.world import World, changes
 from tests.servers import databases
 from tests.servers.databases import TestDatabase
@@ -31,7 +30,17 @@ PATIENCE = 30.0
 """Seconds within which something must happen that nothing keeps from happening."""
 
 
-@pytest.fixture(params=["postgresql", "mysql"])
+# Every test has either database in `make faults`, and one of them in every check.
+on_postgresql = pytest.mark.parametrize(
+    "database", ["postgresql", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True
+)
+on_mysql = pytest.mark.parametrize(
+    "database", [pytest.param("postgresql", marks=pytest.mark.slow), "mysql"], indirect=True
+)
+on_both = pytest.mark.parametrize("database", ["postgresql", "mysql"], indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
     """A table of rows whose `updates` the database itself counts."""
     made = {"postgresql": databases.postgresql, "mysql": databases.mariadb}
@@ -101,6 +110,7 @@ def every_row_once(database: TestDatabase, bucket: Bucket) -> bool:
     return rows == [(number, f"new/{number}.bin", bucket.name, 1) for number in range(1, ROWS + 1)]
 
 
+@on_mysql
 def test_row_32_objects_go_on_while_the_database_is_away(
     folder: Path, bucket: Bucket, proxy: Proxy, database: TestDatabase
 ) -> None:
@@ -119,6 +129,7 @@ def test_row_32_objects_go_on_while_the_database_is_away(
     assert every_row_once(database, bucket)
 
 
+@on_postgresql
 def test_row_32_a_database_that_stays_away_leaves_rows_for_the_next_run(
     folder: Path, bucket: Bucket, proxy: Proxy, database: TestDatabase
 ) -> None:
@@ -143,6 +154,7 @@ def test_row_32_a_database_that_stays_away_leaves_rows_for_the_next_run(
     assert every_row_once(database, bucket)
 
 
+@on_mysql
 def test_row_32_rows_of_somebody_else_are_left_alone(folder: Path, bucket: Bucket, database: TestDatabase) -> None:
     migration = migration_of(folder, bucket, database)
     assert migration.run("plan").status == 0
@@ -165,11 +177,12 @@ def test_row_32_rows_of_somebody_else_are_left_alone(folder: Path, bucket: Bucke
     assert "it is no longer there" in told["[5]"]
 
 
+@on_mysql
 def test_row_32_a_kill_between_the_commit_and_the_ledger(folder: Path, bucket: Bucket, database: TestDatabase) -> None:
-    with Relay(*database.address) as relay:
-        migration = migration_of(folder, bucket, database, port=relay.port)
+    with Line(database.address, hold_commit=True) as line:
+        migration = migration_of(folder, bucket, database, port=line.port)
         process = migration.start()
-        assert relay.held.wait(PATIENCE)
+        assert line.held.wait(PATIENCE)
         until(lambda: database.value("SELECT count(*) FROM images WHERE updates > 0") > 0, "the commit")
         kill(process)
     assert states(migration).get("recorded", 0) == 0
@@ -181,6 +194,7 @@ def test_row_32_a_kill_between_the_commit_and_the_ledger(folder: Path, bucket: B
     assert images == [('{"bucket":"old","s3_key":null}',)], "the way back is kept"
 
 
+@on_postgresql
 def test_row_32_a_kill_between_the_intent_and_the_update(folder: Path, bucket: Bucket, database: TestDatabase) -> None:
     migration = migration_of(folder, bucket, database)
     with closing(other_session(database)) as other:
@@ -205,6 +219,7 @@ def other_session(database: TestDatabase) -> Any:
     return pymysql.connect(host=url.host or "", port=url.port or 0, user=url.username, database=url.database)
 
 
+@on_both
 def test_row_32_a_deadlock_is_tried_again(database: TestDatabase) -> None:
     """The tool holds rows and waits for the last; somebody who holds that one wants the first."""
     database.run("CREATE TABLE work (id integer PRIMARY KEY)")
