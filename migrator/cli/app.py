@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import failing, looking, moving, orphans, preparing, preview, proving, trying, undoing
+from migrator.cli import cleaning, failing, history, looking, moving, orphans, preparing, preview, proving, trying, undoing
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -88,10 +88,11 @@ def about(
       migrator status                      how far it is, from another terminal too
       migrator verify                      prove that everything arrived
       migrator rollback --dry-run          what it takes to undo all of it
+      migrator cleanup --dry-run           which sources are no longer needed
     """
 
 
-for group in (preparing, moving, looking, preview, proving, undoing, orphans, trying):
+for group in (preparing, moving, looking, history, preview, proving, undoing, cleaning, orphans, trying):
     for name, command in group.commands.items():
         app.command(name)(command)
 

@@ -12,6 +12,7 @@ from migrator.core.model import State, Summary
 from migrator.core.records import RecordState
 from migrator.core.secrets import mask_text
 from migrator.reports import words
+from migrator.reports.history import head_line
 from migrator.reports.overview import Overview, SourceState
 from migrator.reports.rendering import lines as lines_of_variants
 from migrator.reports.rows import what_happened
@@ -55,6 +56,7 @@ def after_run(
     yield from ["", *_next(seen, error is not None, config_file)]
     yield f"ledger  {seen.path}"
     yield f"log     {log}"
+    yield from head_line(seen.audit)
 
 
 def _moved(summary: Summary, made: int) -> str:

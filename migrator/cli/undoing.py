@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migrator.cli.asking import confirm
+from migrator.cli.history import head_of
 from migrator.cli.observers.several import Silent
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
 from migrator.cli.output import Output, complain, observing, paint
@@ -14,6 +15,7 @@ from migrator.core.errors import ConfigError
 from migrator.core.ports import EventKind
 from migrator.core.undoing import Doing, Undone
 from migrator.reports import words
+from migrator.reports.history import head_line, head_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,10 +92,11 @@ def rollback(
     silent = Output(verbose, quiet=True, log_file=log_file)
     with observing(silent, config, "rollback", Counts(), log=not dry_run) as log:
         result = wiring.rollback(config, options, Several([log, *shown]), drop_columns=drop_columns)
+    head = None if dry_run else head_of(config)
     if as_json:
-        output.emit(_tree(result, dry_run=dry_run))
+        output.emit({**_tree(result, dry_run=dry_run), "audit": head_tree(head)})
     else:
-        output.say(_lines(result, config_file, dry_run=dry_run))
+        output.say([*_lines(result, config_file, dry_run=dry_run), *head_line(head)])
     return result.exit_status
 
 

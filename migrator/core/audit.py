@@ -1,7 +1,8 @@
-"""One line of the audit log: something outside the ledger that was changed. Frozen, small, without secrets."""
+"""The values of the audit log: what was changed outside the ledger, one line each. Frozen, small, without secrets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 Plain = str | int | bool | None | Sequence[str]
@@ -81,3 +82,88 @@ class Head:
     hash: str
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the log as it was written: its own hash is right.
+
+    number    counts the lines, from 1
+    time      UTC, ISO 8601 with milliseconds; sorts as text
+    previous  hash of the line before it
+    """
+
+    number: int
+    time: str
+    run: int
+    deed: str
+    kind: str
+    name: str
+    source: str
+    details: Mapping[str, object]
+    previous: str
+    hash: str
+
+
+def spelled(seconds: float) -> str:
+    """Seconds since the epoch as `Event.time`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines somebody wants to see; None and "" stand for any.
+
+    key     a pattern for whole names where it has `*` or `?`, else a piece of them
+    since   UTC, as `Event.time`
+    limit   so many of the newest
+    """
+
+    key: str = ""
+    source: str = ""
+    run: int | None = None
+    deed: str = ""
+    since: str = ""
+    limit: int | None = None
+
+
+class Damage(StrEnum):
+    """What was done to a log that is no longer as it was written."""
+
+    EDITED = "edited"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    CUT = "cut"
+    """Lines at the end are gone."""
+    REWRITTEN = "rewritten"
+    """The chain is whole, and it is not the one that the ledger knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The first line that is not as it was written: its place in the file, from 1, and what is wrong with it."""
+
+    line: int
+    damage: Damage
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a walk along the chain came to.
+
+    lines       that are as they were written, before the first that is not
+    first, last their times; empty where there are none
+    hash        of the last of them
+    known       the last line that the ledger knows
+    unfinished  bytes of a last line that nobody finished writing: it is cut off by the next one
+    """
+
+    lines: int
+    first: str
+    last: str
+    hash: str
+    known: Head | None
+    unfinished: int = 0
+    broken: Broken | None = None

@@ -339,6 +339,11 @@ class Config(Section):
         """The JSON lines log of this migration."""
         return self.checkpoint_dir / f"{self.name}.log"
 
+    @property
+    def audit_path(self) -> Path:
+        """The audit log of this migration."""
+        return self.checkpoint_dir / f"{self.name}.audit.jsonl"
+
     def needed_variants(self, source: SourceConfig) -> tuple[tuple[str, str], ...]:
         """The variants, (name, format), that the rows of `source` refer to."""
         if not isinstance(source, TableSource) or source.update is None:

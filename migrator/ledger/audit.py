@@ -5,12 +5,11 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
-from migrator.core.audit import Change, Deed, Head, Kind
+from migrator.core.audit import Change, Deed, Head, Kind, spelled
 from migrator.ledger import journal
 from migrator.ledger.audit_chain import End, find_end, make
 from migrator.ledger.connection import translated
@@ -43,7 +42,7 @@ class AuditLog:
 
     def add(self, changes: Iterable[Change]) -> None:
         """Takes changes of the transaction under way."""
-        at, run = _now(), self.run
+        at, run = spelled(time.time()), self.run
         self._pending += [(at, run, change) for change in changes]
 
     def mark(self) -> int:
@@ -96,7 +95,9 @@ class AuditLog:
             os.close(fd)
             raise
         self._number, self._hash = end.number, end.hash
-        self._pending[:0] = [(_now(), self.run, Change(Deed.NOTE, Kind.LOG, text)) for text in _remarks(end)]
+        self._pending[:0] = [
+            (spelled(time.time()), self.run, Change(Deed.NOTE, Kind.LOG, text)) for text in _remarks(end)
+        ]
         return _File(fd, end.at)
 
 
@@ -137,7 +138,3 @@ def _remarks(end: End) -> list[str]:
     if end.torn:
         remarks.append(f"an unfinished last line of {end.torn} bytes was cut off (a kill, or a full disk)")
     return remarks
-
-
-def _now() -> str:
-    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

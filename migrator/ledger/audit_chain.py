@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from migrator.core.audit import Change, Head
+from migrator.core.audit import Change, Event, Head
 from migrator.core.model import MIB
 from migrator.ledger.rows import plain
 
@@ -20,16 +20,6 @@ LONGEST = MIB
 
 _HASH = b',"hash":"'
 _TAIL = len(_HASH) + 64 + len(b'"}\n')
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line whose own hash is right. `content` is all of it."""
-
-    number: int
-    previous: str
-    hash: str
-    content: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +70,7 @@ def _spelled_out(value: Any) -> Any:
     return [_spelled_out(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def parse(raw: bytes) -> Line | None:
+def parse(raw: bytes) -> Event | None:
     """The line that `raw` is, newline included; None where it is not as it was written."""
     digest = raw[-67:-3]
     if raw[-_TAIL:-67] != _HASH or raw[-3:] != b'"}\n':
@@ -88,9 +78,8 @@ def parse(raw: bytes) -> Line | None:
     if sha256(raw[:-_TAIL] + b"}").hexdigest().encode() != digest:
         return None
     try:
-        content = orjson.loads(raw)
-        return Line(int(content["number"]), str(content["previous"]), digest.decode(), content)
-    except (ValueError, KeyError, TypeError):
+        return Event(**orjson.loads(raw))
+    except (ValueError, TypeError):
         return None
 
 

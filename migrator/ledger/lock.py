@@ -20,6 +20,9 @@ _NETWORK = re.compile(
 (https://www.sqlite.org/wal.html#overview, https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations)."""
 
 
+_SINCE = "%Y-%m-%d %H:%M:%S UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """The process that works on a ledger."""
@@ -27,6 +30,11 @@ class Holder:
     pid: int
     host: str
     since: str
+
+    @property
+    def since_epoch(self) -> float:
+        """`since` in seconds since 1970."""
+        return datetime.strptime(self.since, _SINCE).replace(tzinfo=UTC).timestamp()
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
@@ -51,7 +59,7 @@ class Lock:
             raise LedgerError(
                 f"{path} cannot be locked: {error.strerror}", "keep the ledger on a local file system"
             ) from error
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        now = datetime.now(UTC).strftime(_SINCE)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()} {socket.gethostname()} {now}\n".encode(), 0)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from migrator.core.audit import Head
 from migrator.core.cleaning import CleanedTally
 from migrator.core.errors import LedgerError
 from migrator.core.model import Fault, Problem, Tally, Task, VariantTally
@@ -23,6 +24,7 @@ from migrator.core.undoing import LeftAlone
 from migrator.core.variants import Picture, VariantMeans
 from migrator.core.verification import VerificationSummary
 from migrator.ledger import cleaned, journal, record_view, records, throughput, variant_view, variants, verifications
+from migrator.ledger.audit import known_head
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
 from migrator.ledger.outcomes import PACE_SECONDS
@@ -176,9 +178,23 @@ class LedgerView:
         with translated(self.path):
             return journal.capabilities(self._connection)
 
+    def audit_head(self) -> Head | None:
+        """The last line of the audit log that the ledger knows."""
+        with translated(self.path):
+            return known_head(self._connection)
+
     def holder(self) -> Holder | None:
         """The process that works on it now."""
         return holder(self.path.with_suffix(".lock"))
+
+    def running(self) -> int | None:
+        """Number of the run at work. What an earlier holder of the lock left without an end was killed."""
+        at_work = self.holder()
+        found = self._all("SELECT id, started_at, finished_at FROM runs ORDER BY id DESC LIMIT 1")
+        if at_work is None or not found:
+            return None
+        ((number, started, finished),) = found
+        return int(number) if finished is None and started >= at_work.since_epoch else None
 
     def tallies(self) -> list[Tally]:
         """Counts by source, state and reason; no row is counted."""

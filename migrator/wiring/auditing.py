@@ -1,12 +1,13 @@
-"""What `setup` changed, as lines of the audit log."""
+"""The audit log: what `setup` changed as lines of it, and what is read of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from migrator.core.audit import Change, Deed, Kind
+from migrator.core.audit import Change, Checked, Deed, Event, Kind, Wanted
 from migrator.core.config import Config
+from migrator.ledger import audit_check, audit_reading
 from migrator.setup import change as setup
-from migrator.wiring.adapters import open_ledger
+from migrator.wiring.adapters import open_ledger, view
 
 if TYPE_CHECKING:
     from migrator.setup.columns import MissingColumn
@@ -35,3 +36,15 @@ async def note(config: Config, changes: Sequence[Change]) -> None:
     if changes:
         async with open_ledger(config) as ledger:
             await ledger.note(changes)
+
+
+def check_audit(config: Config) -> Checked:
+    """Walks along the log. Raises LedgerError when there is no ledger, or one of the two cannot be read."""
+    with view(config) as ledger:
+        known = ledger.audit_head()
+    return audit_check.check(config.audit_path, known)
+
+
+def events(config: Config, wanted: Wanted) -> Iterator[Event]:
+    """The `wanted` lines of the log, the newest last. Raises LedgerError when there is none, or it cannot be read."""
+    return audit_reading.events(config.audit_path, wanted)
