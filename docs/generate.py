@@ -5,6 +5,7 @@ from pathlib import Path
 
 from migrator.core.config import (
     BucketSource,
+    Cleanup,
     Config,
     Destination,
     DirectorySource,
@@ -87,6 +88,7 @@ def reference() -> str:
             *_table("[sources.update]", Update),
             *_table("[[variants]]", Variant),
             *_table("[transfer]", Transfer),
+            *_table("[cleanup]", Cleanup),
             _TEMPLATES.format(path_names=_names(PATH_NAMES), stored_names=_names(STORED_NAMES)),
             _LATER.format(sections=", ".join(f"`{name}`" for name in LATER)),
         ]

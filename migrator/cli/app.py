@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import cleaning, failing, history, looking, moving, orphans, preparing, preview, proving, trying, undoing
+from migrator.cli import (
+    cleaning,
+    failing,
+    history,
+    looking,
+    moving,
+    orphans,
+    preparing,
+    preview,
+    proving,
+    trying,
+    undoing,
+)
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 

@@ -4,7 +4,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from migrator.core.config import Destination, Section, Transfer
+from migrator.core.config import Cleanup, Destination, Section, Transfer
 from migrator.core.schema import SOURCES, choices, default_text, form_of
 
 KINDS = tuple(SOURCES)
@@ -56,6 +56,7 @@ _EXAMPLES: Mapping[str, Mapping[str, object]] = {
         "key": "images/{id}/{name}",
     },
     "transfer": {},
+    "cleanup": {},
 }
 """The values that a file needs; the operator changes them first."""
 
@@ -85,6 +86,10 @@ def template(kind: str, name: str = "my-migration") -> str:
         "",
         "[transfer]",
         *_keys(Transfer, _EXAMPLES["transfer"]),
+        "",
+        *textwrap.wrap(f"# {Cleanup.__doc__}", _WIDTH),
+        "[cleanup]",
+        *_keys(Cleanup, _EXAMPLES["cleanup"]),
     ]
     return "\n".join(lines) + "\n"
 

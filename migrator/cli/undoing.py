@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from migrator.wiring import RollbackResult
 
 WORDS: Mapping[Doing, tuple[str, str]] = {
+    Doing.RETURN: ("brought back from the trash", "would be brought back from the trash"),
     Doing.PUT_BACK: ("put back as it was", "would be put back as it was"),
     Doing.DELETE: ("deleted", "would be deleted"),
     Doing.UNCOVER: ("deleted; what it had covered stands again", "would be deleted; what it covers would stand again"),
@@ -35,7 +36,14 @@ WORDS: Mapping[Doing, tuple[str, str]] = {
 }
 """What was done to one thing, and what a dry run says instead."""
 
-PLURALS = {"object": "objects", "variant": "variants", "row": "rows", "upload": "open uploads", "column": "columns"}
+PLURALS = {
+    "source": "sources",
+    "object": "objects",
+    "variant": "variants",
+    "row": "rows",
+    "upload": "open uploads",
+    "column": "columns",
+}
 
 EVERY = 1000
 """Things between two lines of progress."""
@@ -154,7 +162,7 @@ def _tree(result: "RollbackResult", *, dry_run: bool) -> dict[str, object]:
 
 
 def _lines(result: "RollbackResult", config_file: "Path", *, dry_run: bool) -> Iterator[str]:
-    for kind in ("row", "upload", "variant", "object", "backup", "column"):
+    for kind in ("source", "row", "upload", "variant", "object", "backup", "column"):
         for doing, said in WORDS.items():
             count = result.done.get((kind, doing), 0)
             if count and doing is not Doing.NOTHING:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from migrator.core.cleaning import TRASH
 from migrator.core.keys import STORED_NAMES, compile_template
 from migrator.core.model import MIB
 from migrator.core.values import (
@@ -25,6 +26,7 @@ from migrator.core.values import (
     FolderUrl,
     Glob,
     Globs,
+    Grace,
     Header,
     ImageFormats,
     KeyStart,
@@ -46,6 +48,7 @@ from migrator.core.values import (
     StorageClass,
     Tags,
     Texts,
+    TrashPath,
     VariantName,
     VariantNames,
     WebAddress,
@@ -301,6 +304,21 @@ class Transfer(Section):
     per_host: int = Field(default=32, ge=1, le=4096, description="Connections to one host of a source.")
 
 
+class Cleanup(Section):
+    """When and how `migrator cleanup` takes sources away whose objects were verified."""
+
+    grace: Grace = Field(
+        default=7 * 24 * 3600.0,
+        description="How long the last verification of an object must be past before its source goes, and how long a "
+        "source stays in the trash before `--purge` deletes it; `0s`: not at all.",
+    )
+    trash: TrashPath = Field(
+        default=TRASH,
+        description="Where local files go: a folder below the root of their source, or an absolute path on the same "
+        "filesystem, in which each source has a folder of its name. Scans leave it out.",
+    )
+
+
 class Config(Section):
     """A whole migration, ready to run: defaults filled in, paths absolute or relative to the working directory."""
 
@@ -316,6 +334,7 @@ class Config(Section):
         default=(), description="Images made on the way."
     )
     transfer: Transfer = Field(default_factory=Transfer, description="How fast and how patiently.")
+    cleanup: Cleanup = Field(default_factory=Cleanup, description="How sources go that are no longer needed.")
 
     @field_validator("sources")
     @classmethod

@@ -11,6 +11,7 @@
     └── ObjectError               exit 1   one object, one fault
         ├── Gone                  gone
         ├── Forbidden             forbidden
+        │   └── Unconditional     forbidden, by ourselves: it might hit another object
         ├── Invalid               invalid
         │   └── Truncated         invalid, but tried again
         ├── Archived              archived
@@ -122,6 +123,10 @@ class Forbidden(ObjectError):
     """401 or 403 for one object, a file that may not be read, an address that may not be reached."""
 
     fault = Fault.FORBIDDEN
+
+
+class Unconditional(Forbidden):
+    """Its server would not look whether it is still the same object, so it is not deleted."""
 
 
 class Invalid(ObjectError):

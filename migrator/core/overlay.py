@@ -77,7 +77,8 @@ def _unknown(name: str, path: KeyPath) -> Complaint | None:
     """A variable that cannot be a key, wherever it is laid."""
     if path[0] in LATER or path[0] in known(()):
         return None
-    names = [variable((*parent, key)) for parent in ((), ("destination",), ("transfer",)) for key in known(parent)]
+    tables: tuple[KeyPath, ...] = ((), ("destination",), ("transfer",), ("cleanup",))
+    names = [variable((*parent, key)) for parent in tables for key in known(parent)]
     near = nearest(name, names)
     return Complaint((name,), "unknown variable; " + (f"nearest: {near}" if near else f"keys are {PREFIX}NAME, ..."))
 

@@ -279,6 +279,7 @@ class EventKind(StrEnum):
     DIFFERENT = "different"
     VERIFIED = "verified"
     UNDONE = "undone"
+    CLEANED = "cleaned"
 
 
 class Observer(Protocol):

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from migrator.core.config import (
     BucketSource,
+    Cleanup,
     Config,
     Destination,
     DirectorySource,
@@ -39,7 +40,6 @@ LISTS = ("sources", "variants")
 
 LATER: Mapping[str, str] = {
     "notify": "notifications",
-    "cleanup": "deleting sources",
     "budget": "a budget",
 }
 """Sections that a later version brings, and what they are for."""
@@ -64,6 +64,8 @@ def models_at(path: KeyPath) -> tuple[type[Section], ...]:
             return (Destination,)
         case ("transfer",):
             return (Transfer,)
+        case ("cleanup",):
+            return (Cleanup,)
         case ("sources", int()):
             return tuple(SOURCES.values())
         case ("variants", int()):

@@ -23,6 +23,8 @@ class Doing(StrEnum):
     """The backup goes; what it was made of stands there."""
     ABORT = "abort"
     """An upload that was left open is dropped."""
+    RETURN = "return"
+    """A source that was taken away comes back."""
     PUT_BACK = "put-back"
     """A row gets its before-image."""
     DROP = "drop"

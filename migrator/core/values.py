@@ -83,6 +83,8 @@ def size_text(size: int) -> str:
 
 def duration_text(seconds: float) -> str:
     """A duration as the file has it."""
+    if seconds >= DURATION_UNITS["d"] and seconds % DURATION_UNITS["d"] == 0:
+        return f"{seconds / DURATION_UNITS['d']:g}d"
     return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
 
 
@@ -212,6 +214,13 @@ def _path_text(value: object) -> object:
     return value
 
 
+def _trash(text: str) -> str:
+    steps = text.strip("/").split("/")
+    if "\0" in text or any(step in ("", ".", "..") for step in steps):
+        raise ValueError('expected a folder, below the root of each source or absolute, such as ".migrator-trash"')
+    return text
+
+
 def _optional_path_text(value: object) -> object:
     return None if value == "" else _path_text(value)
 
@@ -302,6 +311,8 @@ OptionalSize = Annotated[int | None, BeforeValidator(_optional_size), SIZE]
 PartSize = Annotated[int, BeforeValidator(_part_size), SIZE]
 Rate = Annotated[int | None, BeforeValidator(_rate), SIZE]
 Duration = Annotated[float, BeforeValidator(_duration), DURATION]
+Grace = Annotated[float, BeforeValidator(parse_duration), DURATION]
+TrashPath = Annotated[str, *_text("path", "a folder such as \".migrator-trash\"", _trash)]
 
 TemplateText = Annotated[str, *_text("template", 'a template such as "{path}"', _template)]
 KeyTemplate = Annotated[str, *_text("template", 'a template such as "{path}"', _key_template)]

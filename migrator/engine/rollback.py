@@ -1,4 +1,4 @@
-"""Back to before: rows first, then open uploads, then objects (variants, then originals), then backups that are left.
+"""Back to before: sources that were taken away, rows, open uploads, objects (variants, then originals), spare backups.
 
 Deciding and doing are separate: `undoing.py` says what each object needs, and a dry run ends there.
 """
@@ -6,9 +6,10 @@ Deciding and doing are separate: `undoing.py` says what each object needs, and a
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Transient
 from migrator.core.ledger_ports import RollbackLedger
@@ -19,6 +20,7 @@ from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack,
 from migrator.engine.guard import Gate, Pace, RetryPolicy, full_jitter
 from migrator.engine.lanes import through_lanes
 from migrator.engine.recording import BATCH, FIRST_PAUSE, LONGEST_PAUSE
+from migrator.engine.returning import ONLY_COPY, SourcesBack
 from migrator.engine.rules import Rules, backups_of
 from migrator.engine.stopping import Stop, Stopped
 from migrator.engine.undoing import Undoing
@@ -67,6 +69,10 @@ class Rollback:
     """(source, column) -> rows in which that column holds nothing again."""
     unsettled: int = 0
     """Rows and items that were begun, and of which the ledger does not know yet what became of them."""
+    sources_back: SourcesBack | None = None
+    """Brings sources back that a cleanup took away; None where the ledger knows of none."""
+    _only_copies: set[int] = field(default_factory=set)
+    """Items under way whose source is gone for good."""
     _blocked: set[int] = field(default_factory=set)
     _gate: Gate = field(init=False)
     _retry: RetryPolicy = field(init=False)
@@ -85,6 +91,8 @@ class Rollback:
         """Undoes everything that is left to undo. Raises what stopped it; what was undone is in the ledger."""
         if not self.options.dry_run:
             await self.ledger.begin_rollback()
+        if self.sources_back:
+            await self.sources_back.execute(self.report)
         for source in self.row_sources:
             await self._put_rows_back(source)
         await self._abort_uploads()
@@ -105,14 +113,29 @@ class Rollback:
             self._go_on()
             after = batch[-1].record
             self.unsettled += len(batch)
-            found = await self._rows_patiently(source, batch)
-            back = [row for row, undone in found if undone.doing is not Doing.LEAVE]
+            found = await self._rows_unless_bereft(source, batch)
+            back = [
+                replace(row, changed=undone.doing is Doing.PUT_BACK)
+                for row, undone in found
+                if undone.doing is not Doing.LEAVE
+            ]
             self._blocked.update(row.item for row, undone in found if undone.doing is Doing.LEAVE)
             await self._note([undone for _, undone in found])
             if not self.options.dry_run:
                 left = _left([undone for _, undone in found])
                 await self.ledger.settle_rows_back(back, left)
             self.unsettled -= len(batch)
+
+    async def _rows_unless_bereft(self, source: str, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
+        """A row whose old value would name a source that is gone keeps its new one."""
+        bereft = await self._bereft([row.item for row in batch])
+        kept = [row for row in batch if row.item in bereft]
+        left = [(row, Undone(Doing.LEAVE, row.primary_key, source, "row", ONLY_COPY, Fault.GONE)) for row in kept]
+        rest = [row for row in batch if row.item not in bereft]
+        return left + (await self._rows_patiently(source, rest) if rest else [])
+
+    async def _bereft(self, items: Sequence[int]) -> set[int]:
+        return await self.sources_back.ledger.bereft(items) if self.sources_back else set()
 
     async def _rows_patiently(self, source: str, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
         """Raises Fatal when the database stays away."""
@@ -165,6 +188,7 @@ class Rollback:
             try:
                 if not self.options.dry_run:
                     await self._abort(key, upload_id)
+                    await self.ledger.note([Change.aborted(key, upload_id, source)])
                     await self.ledger.forget_upload(key, upload_id)
             except ObjectError as error:
                 undone = _refused(error, key, source, "upload")
@@ -192,6 +216,7 @@ class Rollback:
     async def _pages(self) -> AsyncIterator[list[Remains]]:
         after = 0
         while page := await self.ledger.remains(after, PAGE, self.options.scope):
+            self._only_copies |= await self._bereft([one.task.id for one in page])
             yield page
             after = page[-1].task.id
 
@@ -201,6 +226,7 @@ class Rollback:
         if not self.options.dry_run:
             await self.ledger.settle_undone(done, _left(parts))
         self.unsettled -= len(done)
+        self._only_copies.difference_update(one.remains.task.id for one in done)
 
     async def undo(self, remains: Remains) -> UndoneItem:
         """One item with its variants, patiently. Raises Fatal and Stopped; all else is a result."""
@@ -241,8 +267,9 @@ class Rollback:
 
     async def _undo_once(self, source: str, item: int, remains: Remains, placement: Placement, kind: str) -> Undone:
         plan = await self._undoing.plan(remains.task, placement)
-        if item in self._blocked and plan.doing not in (Doing.NOTHING, Doing.LEAVE):
-            return Undone(Doing.LEAVE, placement.key, source, kind, ROW_STAYS, Fault.CONFLICT)
+        reason = ONLY_COPY if item in self._only_copies else ROW_STAYS if item in self._blocked else ""
+        if reason and plan.doing not in (Doing.NOTHING, Doing.LEAVE):
+            return Undone(Doing.LEAVE, placement.key, source, kind, reason, Fault.CONFLICT)
         if not self.options.dry_run:
             if placement.settled_at is None and not placement.variant:
                 await self._abort_unnoted(remains)
@@ -258,6 +285,7 @@ class Rollback:
         try:
             for upload_id, _ in await self.store.open_uploads(remains.task.key):
                 await self.store.abort(remains.task.key, upload_id)
+                await self.ledger.note([Change.aborted(remains.task.key, upload_id, remains.task.source)])
         except Forbidden:
             return  # nobody may list uploads
 
@@ -283,6 +311,7 @@ class Rollback:
         plan = await self._undoing.plan_discard(placement)
         if not self.options.dry_run:
             await self._undoing.carry_out(placement, plan)
+            await self.ledger.note(_discarded(plan.doing, placement.key, backup))
         fault = Fault.CONFLICT if plan.doing is Doing.LEAVE else None
         return Undone(plan.doing, backup, "", "backup", plan.message, fault)
 
@@ -307,6 +336,12 @@ def _row_undone(row: RowBack, outcome: RecordOutcome | None) -> Undone:
         return Undone(Doing.LEAVE, name, source, "row", outcome.message, outcome.fault)
     done = Doing.PUT_BACK if row.change and outcome is None else Doing.NOTHING
     return Undone(done, name, source, "row", "")
+
+
+def _discarded(doing: Doing, key: str, backup: str) -> list[Change]:
+    if doing is Doing.RESTORE:
+        return [Change(Deed.RESTORE, Kind.OBJECT, key, details={"restored": f"backup:{backup}"})]
+    return [Change(Deed.DELETE, Kind.BACKUP, backup, details={"of": key})] if doing is Doing.DISCARD else []
 
 
 def _plain(part: Undone) -> dict[str, str]:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from migrator.core.config import DirectorySource
 from migrator.core.content import file_fingerprint
@@ -31,13 +31,19 @@ _KINDS = (
 
 
 class DirectoryScan:
-    """Lists the files of a `directory` source; `carry` names the values that later templates want."""
+    """Lists the files of a `directory` source; `carry` names the values that later templates want.
+
+    hidden  real paths of folders that are not entered: what was taken away lies there
+    """
 
     lists_destination = False
 
-    def __init__(self, config: DirectorySource, *, prefix: str, carry: Collection[str]) -> None:
+    def __init__(
+        self, config: DirectorySource, *, prefix: str, carry: Collection[str], hidden: Collection[str] = ()
+    ) -> None:
         self.name = config.name
         self._config = config
+        self._hidden = frozenset(hidden)
         self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
         self._selection = Selection(config.include, config.exclude)
         self._largest = float("inf") if config.max_size is None else config.max_size
@@ -54,7 +60,7 @@ class DirectoryScan:
         _require_folder(root, str(self._config.root))
         start = Position(*json.loads(cursor)) if cursor else None
         position = start or Position("", None)
-        walk = Walk(root, self._selection.enters, follow=self._config.follow_symlinks, inside=root)
+        walk = Walk(root, self._enters(root), follow=self._config.follow_symlinks, inside=root)
         page = PageBuilder()
         for found in walk.folders(start):
             if not isinstance(found, Folder):
@@ -70,6 +76,12 @@ class DirectoryScan:
                     yield page.take(_cursor(position))
         if not page.empty or cursor is None:
             yield page.take(_cursor(position))
+
+    def _enters(self, root: str) -> Callable[[str], bool]:
+        if not self._hidden:
+            return self._selection.enters
+        resolve = os.path.realpath if self._config.follow_symlinks else str
+        return lambda folder: resolve(os.path.join(root, folder)) not in self._hidden and self._selection.enters(folder)
 
     def _results(self, folder: Folder, root: str) -> Iterator[tuple[str, Result]]:
         below = folder.relative + "/" if folder.relative else ""

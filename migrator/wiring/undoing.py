@@ -12,16 +12,18 @@ from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config, TableSource
 from migrator.core.errors import Fatal, Interrupted, Invalid, MigratorError, PreflightError, Transient
 from migrator.core.model import Fault
-from migrator.core.ports import Observer
+from migrator.core.ports import Observer, Store
 from migrator.core.records import RecordState
 from migrator.core.undoing import Doing, Undone
 from migrator.engine.probe import patiently, sweep
+from migrator.engine.returning import SourcesBack
 from migrator.engine.rollback import Rollback, RollbackOptions
 from migrator.engine.stopping import Stop
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import (
     chosen_bucket,
     make_copier,
+    make_reader,
     make_records,
     open_database,
     open_ledger,
@@ -29,6 +31,7 @@ from migrator.wiring.adapters import (
     selected,
 )
 from migrator.wiring.checking import ADDED_COLUMNS
+from migrator.wiring.cleaning import open_remover
 from migrator.wiring.moving import check_bucket
 from migrator.wiring.unfinished import begin_rollback, end_rollback
 
@@ -91,6 +94,7 @@ async def _rollback(
         names = [source.name for source in sources]
         created = float(await ledger.get_meta("created_at") or 0)
         engine = Rollback(config, bucket, ledger, store, copier, records, names, observer, stop, options, created)
+        engine.sources_back = await _sources_back(config, bucket, ledger, store, observer, stop, options, closing)
         if run:
             await begin_rollback(ledger, options.scope)
         try:
@@ -106,6 +110,25 @@ async def _rollback(
         if run:
             await ledger.finish_run(run, status, dict(store.requests), (0, 0))
     return RollbackResult(engine.done, left_alone, tuple(engine.left), error, status)
+
+
+async def _sources_back(
+    config: Config,
+    bucket: str,
+    ledger: SqliteLedger,
+    store: Store,
+    observer: Observer,
+    stop: Stop,
+    options: RollbackOptions,
+    closing: AsyncExitStack,
+) -> SourcesBack | None:
+    """What brings back what a cleanup took away; None where it took nothing of that."""
+    if not await ledger.cleaning.removals_to_undo(0, 1, options.scope):
+        return None
+    remover = await closing.enter_async_context(open_remover(config, bucket, ledger, store))
+    reader = make_reader(config)
+    closing.push_async_callback(reader.close)
+    return SourcesBack(config, ledger.cleaning, remover, reader, observer, stop, options.scope, options.dry_run)
 
 
 async def _sources_of_rows(config: Config, ledger: SqliteLedger) -> list[TableSource]:

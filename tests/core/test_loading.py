@@ -321,7 +321,9 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ),
         ({"variants": [THUMB | {"formt": ["png"]}]}, "variants[0].formt: unknown key; nearest: formats"),
         ({"budget": {}}, "budget: not available yet"),
-        ({"cleanup": {"grace": "7d"}}, "cleanup: not available yet"),
+        ({"cleanup": {"grace": "7"}}, 'cleanup.grace: found "7"; expected a duration such as'),
+        ({"cleanup": {"trash": "a/../b"}}, 'cleanup.trash: found "a/../b"; expected a folder, below the root'),
+        ({"cleanup": {"grac": "7d"}}, "cleanup.grac: unknown key; nearest: grace"),
         (
             {"transfer": {"concurrency": True}},
             "transfer.concurrency: found true; expected a whole number from 1 to 4096",

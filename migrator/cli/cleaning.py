@@ -1,0 +1,185 @@
+"""Commands that take sources away: cleanup."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrator.cli.observers.several import Silent
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
+from migrator.cli.output import Output, complain, observing
+from migrator.cli.summary import aimed, command
+from migrator.core.errors import ConfigError, Interrupted
+from migrator.core.ports import EventKind
+from migrator.core.secrets import mask_text
+from migrator.reports import words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.core.config import Config
+    from migrator.engine.cleanup import CleanupOptions
+    from migrator.wiring import CleanupResult
+
+EVERY = 1000
+"""Sources between two lines of progress."""
+
+_UNASKED = "nothing was changed: --yes is needed where nobody can be asked"
+
+
+def cleanup(
+    config_file: ConfigFile = CONFIG_FILE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go, source by source; nothing is taken away.")
+    ] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete what is in the trash for longer than the grace period.")
+    ] = False,
+    source: SourceNames = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N sources.")] = None,
+    without_condition: Annotated[
+        bool,
+        typer.Option(
+            "--without-condition",
+            help="Delete objects also where their server does not look at the ETag; HEAD comes right before.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
+) -> int:
+    """Take away sources whose objects were verified: files into a trash folder, objects of buckets by a deletion.
+
+    A source goes only if everything that is made of it was proven by `verify`, is done, and still stands. HTTP sources
+    are never touched. Exit status 1: something that should have gone could not.
+
+    \b
+    Examples:
+      migrator cleanup --dry-run           each source that would go, and why the others stay
+      migrator cleanup                     the same after the migration's name was typed
+      migrator cleanup --source photos --limit 100 --yes
+      migrator cleanup --purge             delete what was moved to the trash before the grace period
+      migrator rollback                    brings back what is in the trash, before anything else
+    """
+    from migrator import wiring
+    from migrator.engine.cleanup import CleanupOptions
+
+    options = CleanupOptions(dry_run, purge, limit, tuple(source or ()))
+    config = wiring.load_config(config_file, {})
+    output = Output(verbose, quiet, as_json, log_file)
+    if not dry_run and not yes:
+        status = _confirm(config, config_file, options, without_condition)
+        if status is not None:
+            return status
+    result = _run(config, options, output, without_condition, dry_run=dry_run)
+    if as_json:
+        output.emit(_tree(result, dry_run=dry_run, purge=purge))
+    else:
+        output.say(_lines(result, options, config_file))
+    return result.exit_status
+
+
+def _run(
+    config: "Config", options: "CleanupOptions", output: Output, without_condition: bool, *, dry_run: bool
+) -> "CleanupResult":
+    from migrator import wiring
+    from migrator.cli.observers.counts import Counts
+    from migrator.cli.observers.several import Several
+
+    shown = [_Cleaning(output, dry_run=dry_run)] if dry_run or not (output.quiet or output.as_json) else []
+    silent = Output(output.verbose, quiet=True, log_file=output.log_file)
+    with observing(silent, config, "cleanup", Counts(), log=not dry_run) as log:
+        return wiring.cleanup(config, options, Several([log, *shown]), without_condition=without_condition)
+
+
+def _confirm(config: "Config", config_file: "Path", options: "CleanupOptions", without_condition: bool) -> int | None:
+    """Shows what would go and has the name typed; an exit status where nothing would.
+
+    Raises ConfigError for any other word.
+    """
+    from dataclasses import replace
+
+    from migrator import wiring
+    from migrator.reports.cleaning import summary_lines
+
+    if not sys.stdin.isatty():
+        raise ConfigError(_UNASKED, hint=f"`{command('cleanup', config_file)} --dry-run` says what would go")
+    planned = replace(options, dry_run=True)
+    result = wiring.cleanup(config, planned, Silent(), without_condition=without_condition)
+    if result.error:
+        raise result.error
+    complain(aimed(line, config_file) for line in summary_lines(result.summary, dry_run=True, purge=options.purge))
+    if not result.summary.sources:
+        complain(["nothing to clean up"])
+        return result.exit_status
+    went = f"{words.count(result.summary.sources, 'source')} ({words.size(result.summary.bytes)})"
+    verb = "deletes" if options.purge else "takes away"
+    complain([f"This {verb} {went} of the migration {config.name}. Type its name to go on:"])
+    try:
+        typed = input().strip()
+    except EOFError:
+        typed = ""
+    if typed != config.name:
+        raise ConfigError("nothing was taken away: the name of the migration was not typed", hint="in scripts: --yes")
+    return None
+
+
+class _Cleaning(Silent):
+    """Each source that goes on stdout for a dry run; else a line on stderr now and then."""
+
+    def __init__(self, output: Output, *, dry_run: bool) -> None:
+        self._output = output
+        self._dry_run = dry_run
+        self._seen = 0
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        if kind is not EventKind.CLEANED:
+            return
+        self._seen += 1
+        if not self._dry_run:
+            if self._seen % EVERY == 0:
+                complain([f"{words.count(self._seen, 'source')} looked at"])
+        elif self._output.as_json:
+            self._output.emit({"event": "cleanup", **details, "message": mask_text(message)})
+        elif not self._output.quiet and details["do"] != "keep":
+            self._output.say([f"  {details['do']:<7} {details['location']}"])
+
+
+def _tree(result: "CleanupResult", *, dry_run: bool, purge: bool) -> Mapping[str, object]:
+    from migrator.reports.cleaning import summary_tree
+
+    return {
+        "event": "summary",
+        "dry_run": dry_run,
+        "purge": purge,
+        **summary_tree(result.summary),
+        "stopped": mask_text(str(result.error)) if result.error else "",
+        "exit_status": result.exit_status,
+    }
+
+
+def _lines(result: "CleanupResult", options: "CleanupOptions", config_file: "Path") -> Iterator[str]:
+    from migrator.reports.cleaning import summary_lines
+
+    summary = result.summary
+    for line in summary_lines(summary, dry_run=options.dry_run, purge=options.purge):
+        yield aimed(line, config_file)
+    if not summary.sources and not options.dry_run:
+        yield "nothing was taken away"
+    if result.error:
+        yield f"stopped: {mask_text(result.error.message)}"
+        if result.error.hint and not isinstance(result.error, Interrupted):
+            yield f"  what to do: {aimed(mask_text(result.error.hint), config_file)}"
+        yield "next    the same command again goes on where this stopped"
+    elif options.dry_run:
+        flag = " --purge" if options.purge else ""
+        yield f"nothing was changed; `{command('cleanup', config_file)}{flag}` does it"
+    elif summary.sources and not options.purge:
+        back, later = command("rollback", config_file), command("cleanup", config_file)
+        yield f"next    `{back}` brings back what is in the trash; `{later} --purge` deletes it"
+
+
+commands = {"cleanup": cleanup}

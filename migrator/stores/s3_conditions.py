@@ -1,0 +1,121 @@
+"""What a bucket that sources lie in honours when something is deleted; asked with canaries, never with an object."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from migrator.clients.aws import Access
+from migrator.clients.s3 import S3Client
+from migrator.clients.signing import encode_query
+from migrator.core.errors import Forbidden, Invalid, ObjectError
+from migrator.core.model import CANARY, RESERVED_PREFIX, Side
+from migrator.core.ports import Store
+from migrator.stores.s3_headers import bare
+
+FOLDER = f"{RESERVED_PREFIX}canary/"
+"""Below this the canaries stand, in the source's own bucket."""
+
+_OTHER = "0" * 32
+"""The ETag of nothing."""
+
+Note = Callable[[str, str, str], Awaitable[None]]
+"""Is told (source, bucket, key) before a canary is put, and with an empty key when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a bucket was seen to do.
+
+    status       of its versioning: Enabled, Suspended, or empty for none; None where nobody may ask
+    conditional  it deletes an object only while that has the ETag that was named
+    here         it is the destination's bucket; None where no canary could be put, so that nobody knows
+    """
+
+    status: str | None
+    conditional: bool
+    here: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One bucket, and the destination in which its canary must not show up."""
+
+    access: Access
+    client: S3Client
+    destination: Store | None
+
+    async def ask(self, source: str, note: Note) -> Conditions:
+        """Asks everything and leaves nothing behind. Raises Transient, Throttled, Fatal."""
+        status = await self.versioning()
+        key = FOLDER + token_hex(8)
+        await note(source, self.access.bucket, key)
+        try:
+            conditional, here = await self._with_canary(key)
+        except (Forbidden, Invalid):
+            conditional, here = False, None
+        await self.sweep(key)
+        await note(source, self.access.bucket, "")
+        return Conditions(status, conditional, here)
+
+    async def versioning(self) -> str | None:
+        """The bucket's own word; empty where it has no versions."""
+        try:
+            answer = await self.call("VERSIONING", "get_bucket_versioning")
+        except Invalid:
+            return ""  # a server that knows no versions
+        except Forbidden:
+            return None
+        return str(answer.get("Status") or "")
+
+    async def _with_canary(self, key: str) -> tuple[bool, bool]:
+        digest = hashlib.sha256(CANARY).hexdigest()
+        put = await self.client.send("PUT", "PUT", key, {}, body=CANARY, payload=digest)
+        here = self.destination is not None and await self.destination.head(key) is not None
+        refused = await self._delete(key, _OTHER)
+        return refused == 412 and await self._delete(key, bare(put.headers.get("etag", ""))) < 300, here
+
+    async def _delete(self, key: str, etag: str) -> int:
+        answer = await self.client.send("DELETE", "DELETE", key, {"if-match": etag}, accept=(400, 404, 409, 412, 501))
+        return answer.status
+
+    async def sweep(self, key: str) -> None:
+        """Removes a canary with all its versions, as far as that is allowed."""
+        with suppress(Forbidden):
+            await self.client.send("DELETE", "DELETE", key, {}, accept=(404,))
+        with suppress(Forbidden, Invalid):
+            for version in await self.versions(key):
+                query = encode_query({"versionId": version.id})
+                await self.client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,))
+
+    async def versions(self, key: str) -> "list[Version]":
+        """Versions and delete markers of exactly this key, the newest first."""
+        answer = await self.call("LIST VERSIONS", "list_object_versions", key, Prefix=key)
+        kinds = ((answer.get("Versions", ()), False), (answer.get("DeleteMarkers", ()), True))
+        found = [
+            Version(entry["VersionId"], entry["LastModified"].timestamp(), bool(entry["IsLatest"]), marker)
+            for entries, marker in kinds
+            for entry in entries
+            if entry["Key"] == key
+        ]
+        return sorted(found, key=lambda one: (one.latest, one.modified), reverse=True)
+
+    async def call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
+        """One request that is not hot. Its errors are of the source."""
+        try:
+            return await self.access.call(operation, method, key, **parameters)
+        except ObjectError as error:
+            error.side = Side.SOURCE
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an object, or a delete marker. `modified` is in seconds since the epoch."""
+
+    id: str
+    modified: float
+    latest: bool
+    marker: bool
