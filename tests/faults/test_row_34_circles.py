@@ -14,7 +14,7 @@ from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
 from tests.faults.local_photos import BUCKET, Album, LocalPhotos, build_album, table_of
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
-from tests.faults.test_row_01_two_buckets import databases, stage
+from tests.faults.test_row_01_two_buckets import stage
 from tests.faults.test_row_34_rollback import Rolling, Snapshot, miscounted, put, snapshot
 from tests.faults.two_buckets_database import Database, database_missing, new_database
 from tests.faults.two_buckets_world import remove_bucket
@@ -105,7 +105,7 @@ def test_photos_killed_forty_times_are_as_they_were_before(folder: Path, best_se
 
 @pytest.mark.slow
 @either
-@databases
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 @pytest.mark.timeout(3600)
 def test_two_buckets_killed_forty_times_are_as_they_were_before(
     folder: Path, best_server: Server, kind: str, versioned: bool
