@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ class Bucket:
         return s3_client(self.endpoint)
 
 
+@cache
 def s3_client(endpoint: str) -> BaseClient:
-    """A plain boto3 client for `endpoint`, path style."""
+    """A plain boto3 client for `endpoint`, path style; one for all tests, since making it takes a while."""
     config = Config(
         s3={"addressing_style": "path"},
         retries={"total_max_attempts": 1},

@@ -52,7 +52,7 @@ def kill_over_whole_runs(folder: Path, server: Server, seed: int, kills: int, fi
 def test_row_01_killed_and_run_again_leaves_the_model(server: Server, folder: Path) -> None:
     seed = fault_seed()
     print(f"FAULT_SEED={seed}")
-    kill_over_whole_runs(folder, server, seed, min(12, fault_kills(12)), files=40)
+    kill_over_whole_runs(folder, server, seed, min(6, fault_kills(6)), files=30)
 
 
 SHARDS = ["moto"] * 4 + ["rclone"] * 4

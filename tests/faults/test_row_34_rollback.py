@@ -17,7 +17,7 @@ from tests.faults.harness import TIMEOUT, Migration, kill, tree_source
 from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
-from tests.faults.test_row_01_two_buckets import best_server, databases, stage
+from tests.faults.test_row_01_two_buckets import best_server, on_mariadb, on_postgres, stage
 
 __all__ = ["best_server"]
 
@@ -162,8 +162,15 @@ def test_a_bucket_is_as_it_was_before(folder: Path, bucket: Bucket) -> None:
 
 
 @EVERY_SERVER
-@either
-@pytest.mark.parametrize("whole", [True, False], ids=["done", "killed"])
+@pytest.mark.parametrize(
+    ("whole", "versioned"),
+    [
+        pytest.param(True, True, id="done-versioned"),
+        pytest.param(False, False, id="killed-plain"),
+        pytest.param(True, False, id="done-plain", marks=pytest.mark.slow),
+        pytest.param(False, True, id="killed-versioned", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.timeout(600)
 def test_a_bucket_is_as_it_was_before_whenever_either_was_killed(
     folder: Path, bucket: Bucket, proxy: Proxy, whole: bool
@@ -174,7 +181,7 @@ def test_a_bucket_is_as_it_was_before_whenever_either_was_killed(
     migration = overwriting(folder, bucket)
     migration.environment["MIGRATOR_DESTINATION__ENDPOINT_URL"] = proxy.url
     before = snapshot(bucket)
-    kills = max(2, fault_kills(12) // 4)
+    kills = max(2, fault_kills(8) // 4)
     for _ in range(kills):
         kill_after(migration, proxy, draw.randrange(1, 90))
     if whole:
@@ -184,7 +191,7 @@ def test_a_bucket_is_as_it_was_before_whenever_either_was_killed(
     print(f"{kills} kills of the migration, {done} of its rollback")
 
 
-@databases
+@on_mariadb
 @pytest.mark.timeout(900)
 def test_two_buckets_and_their_rows_are_as_they_were_before(folder: Path, best_server: Server, kind: str) -> None:
     seed = fault_seed()
@@ -196,7 +203,7 @@ def test_two_buckets_and_their_rows_are_as_they_were_before(folder: Path, best_s
         for key in sorted(all_of_it.world.moves)[::7]:
             put(migration.bucket, key, b"stood here before", Metadata={"who": "them"}, Tagging="a=b")
         before = [snapshot(migration.bucket), snapshot(all_of_it.second)]
-        kills = max(2, fault_kills(12) // 4)
+        kills = max(2, fault_kills(8) // 4)
         done = run_killed(migration, proxy, draw, kills, 150, ANSWERS)
         assert migration.run("verify").status == 0
         undone = run_killed(Rolling(migration), proxy, draw, kills, 250, ANSWERS)
@@ -235,7 +242,7 @@ def test_row_34_what_somebody_changed_since_is_left_alone(folder: Path, bucket: 
     assert snapshot(bucket) == before
 
 
-@databases
+@on_postgres
 def test_row_34_a_row_that_somebody_changed_keeps_its_object(folder: Path, best_server: Server, kind: str) -> None:
     with stage(folder, best_server, kind, seed=5, count=30, large=100) as all_of_it:
         migration, database = all_of_it.migration, all_of_it.database

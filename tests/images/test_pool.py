@@ -69,10 +69,10 @@ async def test_a_crash_costs_its_variant_only(how: str, message: str) -> None:
 
 @pytest.mark.parametrize("how", ["hang", "spin"])
 async def test_a_hang_costs_its_variant_only(how: str) -> None:
-    async with pool(how, limits=Limits(seconds=6)) as made:
+    async with pool(how, limits=Limits(seconds=3)) as made:
         results = await made.render(JPEG, WANTED)
     failed = only_failure(results)
-    assert (failed.message, failed.retryable) == ("while it was made 6 s went by", True)
+    assert (failed.message, failed.retryable) == ("while it was made 3 s went by", True)
     assert rendered(results) == ["jpeg", "png"]
 
 

@@ -35,7 +35,7 @@ def exhaustive(image_format: str, picture: Picture, max_bytes: int) -> int:
 
 
 @pytest.mark.parametrize("image_format", TOP)
-@pytest.mark.parametrize("seed", range(700, 703))
+@pytest.mark.parametrize("seed", range(700, 702))
 def test_it_is_near_the_best_there_is(image_format: str, seed: int) -> None:
     image = photograph(seed, (1200, 900)).resize((480, 360))
     picture = Picture((image,))

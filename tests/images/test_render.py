@@ -235,7 +235,7 @@ def _distance(one_image: Image.Image, other: Image.Image) -> float:
     return 10 * math.log10(255 * 255 * 3 * one_image.width * one_image.height / max(1.0, squares))
 
 
-@pytest.mark.parametrize("seed", [31, 32])
+@pytest.mark.parametrize("seed", [31])
 def test_shortcuts_cannot_be_seen(seed: int) -> None:
     """One decode, smaller than the file where it may be, and each variant of another; against all pixels."""
     data = photograph_jpeg(seed, (2400, 1800))

@@ -1,5 +1,6 @@
 """Databases for tests: a fresh one of a random name on a real server (or in a file), dropped afterwards."""
 
+import atexit
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -64,31 +65,57 @@ def sqlite(folder: Path) -> Iterator[TestDatabase]:
     yield TestDatabase("sqlite", f"sqlite:///{path}")
 
 
+_spare: list[str] = []
+"""Databases of PostgreSQL that are empty again: making one takes a while there, and dropping it a checkpoint."""
+
+
 @contextmanager
 def postgresql() -> Iterator[TestDatabase]:
-    """A database of PostgreSQL; skips the test where there is no server."""
-    with _fresh("postgresql", make_url(POSTGRESQL), "") as database:
-        yield database
+    """A database of PostgreSQL, perhaps one that was emptied; skips the test where there is no server."""
+    server = make_url(POSTGRESQL)
+    name = _spare.pop() if _spare else _create("postgresql", server, "")
+    url = server.set(database=name)
+    try:
+        yield TestDatabase("postgresql", url.render_as_string(hide_password=False))
+    finally:
+        _on_server(
+            url,
+            [
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                "DROP SCHEMA public CASCADE",
+                "CREATE SCHEMA public",
+                "GRANT USAGE ON SCHEMA public TO PUBLIC",
+                f"ALTER DATABASE {name} RESET ALL",
+            ],
+        )
+        _spare.append(name)
+
+
+@atexit.register
+def _drop_spare() -> None:
+    if _spare:
+        _on_server(make_url(POSTGRESQL), [f"DROP DATABASE {name} WITH (FORCE)" for name in _spare])
 
 
 @contextmanager
 def mariadb() -> Iterator[TestDatabase]:
     """A database of MariaDB or MySQL; skips the test where there is no server."""
-    with _fresh("mysql", make_url(MARIADB), " CHARACTER SET utf8mb4") as database:
-        yield database
+    server = make_url(MARIADB)
+    name = _create("mysql", server, " CHARACTER SET utf8mb4")
+    try:
+        yield TestDatabase("mysql", server.set(database=name).render_as_string(hide_password=False))
+    finally:
+        _on_server(server, [f"DROP DATABASE {name}"])
 
 
-@contextmanager
-def _fresh(dialect: str, server: URL, options: str) -> Iterator[TestDatabase]:
+def _create(dialect: str, server: URL, options: str) -> str:
     name = f"migrator_{secrets.token_hex(6)}"
     try:
         _on_server(server, [f"CREATE DATABASE {name}{options}"])
     except OperationalError as error:
         pytest.skip(f"no {dialect} server at {server.host}:{server.port}: {error.orig}")
-    try:
-        yield TestDatabase(dialect, server.set(database=name).render_as_string(hide_password=False))
-    finally:
-        _on_server(server, [f"DROP DATABASE {name}{' WITH (FORCE)' if dialect == 'postgresql' else ''}"])
+    return name
 
 
 def _on_server(server: URL, statements: Sequence[str]) -> None:

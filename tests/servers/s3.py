@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,26 @@ class S3Server:
 
     def client(self) -> Any:
         """A boto3 client: how the tests look at the server by a way of their own."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
-        )
+        return _client(self.endpoint)
 
     def new_bucket(self) -> str:
         """Creates an empty bucket of its own name and returns that."""
         bucket = f"test-{secrets.token_hex(8)}"
         self.client().create_bucket(Bucket=bucket)
         return bucket
+
+
+@cache
+def _client(endpoint: str) -> Any:
+    # One for all tests: making it takes longer than most of its requests.
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
 
 
 class ServerMissing(Exception):
