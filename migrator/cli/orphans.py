@@ -14,8 +14,8 @@ from migrator.cli.summary import command
 from migrator.clients.refusals import shown
 from migrator.core.errors import ConfigError
 from migrator.core.orphans import Kind, Orphan, Owner, Removal
+from migrator.core.quantities import parse_duration
 from migrator.core.secrets import mask_text
-from migrator.core.values import parse_duration
 from migrator.reports import words
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class _Telling:
         if self._output.as_json:
             self._output.emit(_summary(self._found, result, dry_run=self._dry_run))
         elif result.removed:
-            self._output.say(_removed(self._found, result.removed))
+            self._output.say(_removed(result.removed))
         if result.error:
             complain([f"stopped: {mask_text(str(result.error))}"])
 
@@ -207,9 +207,9 @@ def _totals(found: "Found") -> Iterator[str]:
             yield f"  {owner.value:<8} {named}; {MEANING[owner]}"
 
 
-def _removed(found: "Found", removed: "Removed") -> Iterator[str]:
+def _removed(removed: "Removed") -> Iterator[str]:
     yield paint(f"Removed {_amount(*removed.gone)}.", "green")
-    if found.versioned:
+    if removed.versioned:
         yield "  the bucket keeps versions: what was deleted stays beneath a delete marker until a rule expires it"
     if removed.kept:
         yield paint(f"  {words.count(removed.kept)} left alone", "red")

@@ -19,7 +19,9 @@ _PERMISSIONS = {
     "GET": "s3:GetObject (and s3:ListBucket on the bucket: without it an absent key answers 403 too)",
     "GET TAGS": "s3:GetObjectTagging",
     "DELETE": "s3:DeleteObject",
+    "HEAD BUCKET": "s3:ListBucket",
     "LIST": "s3:ListBucket",
+    "LIST VERSIONS": "s3:ListBucketVersions",
     "COPY": "s3:GetObject, s3:GetObjectTagging, s3:PutObject and s3:PutObjectTagging",
     "COPY PART": "s3:GetObject and s3:PutObject",
     "CREATE UPLOAD": "s3:PutObject",
@@ -30,6 +32,8 @@ _PERMISSIONS = {
     "LIST UPLOADS": "s3:ListBucketMultipartUploads",
     "VERSIONING": "s3:GetBucketVersioning",
 }
+
+_NOT_ALLOWED = re.compile(r"not authorized to perform: ([a-z0-9-]{1,40}:[A-Za-z0-9]{1,80})")
 
 _CREDENTIALS = (
     "check the credentials: aws sts get-caller-identity; environment, profile and role are tried in this order"
@@ -181,7 +185,7 @@ def _refused_object(refusal: Refusal) -> ObjectError:
     if status in (404, 410):
         return Gone(text, side=refusal.side)
     if status in (401, 403):
-        need = _PERMISSIONS.get(refusal.operation, "more rights")
+        need = missing_permission(refusal.message) or _PERMISSIONS.get(refusal.operation, "more rights")
         return Forbidden(text, side=refusal.side, hint=f"the credentials need {need}")
     if status == 412:
         return Conflict(text, side=refusal.side, hint="something else stands there now")
@@ -190,6 +194,12 @@ def _refused_object(refusal: Refusal) -> ObjectError:
     if status == 408:
         return Transient(text, side=refusal.side, hint=_AGAIN)
     return Invalid(text, side=refusal.side, hint="correct destination.tags" if code == "InvalidTag" else "")
+
+
+def missing_permission(message: str) -> str:
+    """The action that the server says is not allowed, such as `kms:GenerateDataKey`; empty where it names none."""
+    found = _NOT_ALLOWED.search(message)
+    return found[1] if found else ""
 
 
 def read_element(body: bytes, name: str) -> str:

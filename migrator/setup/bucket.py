@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from migrator.clients.operator import operator_client, preflight_error
+from migrator.clients.refusals import missing_permission
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
 from migrator.setup.bucket_settings import NOT_OFFERED, Setting, settings_of
@@ -227,7 +228,9 @@ def _why_left(error: ClientError, region: str, bucket: str) -> str:
     if status in (405, 501) or code in _UNKNOWN:
         return NOT_OFFERED
     if 400 <= status < 500 and code != "NoSuchBucket":
-        return f"refused ({status} {code or 'no reason given'}), left as it is"
+        need = missing_permission(str(error.response.get("Error", {}).get("Message", "")))
+        why = f"{status} {code or 'no reason given'}" + (f": the credentials need {need}" if need else "")
+        return f"refused ({why}), left as it is"
     raise preflight_error(error, "SETUP", bucket, region) from None
 
 

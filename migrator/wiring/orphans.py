@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from migrator.core.config import Config
-from migrator.core.errors import Forbidden, Interrupted, LedgerError, MigratorError
+from migrator.core.errors import Interrupted, LedgerError, MigratorError, ObjectError
 from migrator.core.model import State
 from migrator.core.orphans import Orphan, OrphanTally, Owner, Removal
 from migrator.core.ports import Observer
@@ -26,9 +26,8 @@ EVERYBODYS = tuple(Owner)
 class Found:
     """What a look found, while the ledger is still open. `removable`: (orphans, bytes) that deleting would take.
 
-    gaps       what could not be looked at
-    left       items that another run would still attempt: a killed one may have put what is listed
-    versioned  a deleted object leaves its last version and a delete marker
+    gaps  what could not be looked at
+    left  items that another run would still attempt: a killed one may have put what is listed
     """
 
     tallies: Sequence[OrphanTally]
@@ -36,16 +35,19 @@ class Found:
     removable: tuple[int, int]
     gaps: Sequence[str]
     left: int
-    versioned: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What deleting came to: (orphans, bytes) that are gone, and those that still stand."""
+    """What deleting came to: (orphans, bytes) that are gone, and those that still stand.
+
+    `versioned`: what was deleted left its last version and a delete marker.
+    """
 
     gone: tuple[int, int]
     kept: int
     examples: Sequence[Removal]
+    versioned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,6 @@ class _Session:
             (sum(tally.count for tally in chosen), sum(tally.bytes for tally in chosen)),
             self._engine.gaps,
             sum(tally.items for tally in left),
-            await self._versioned(),
         )
 
     def _each(self, runner: asyncio.Runner) -> Iterator[Orphan]:
@@ -137,7 +138,7 @@ class _Session:
     async def _versioned(self) -> bool:
         try:
             return await self._store.versioned()
-        except Forbidden:
+        except ObjectError:
             known = await self._ledger.capabilities()
             return known is not None and known.versioned
 
@@ -154,7 +155,8 @@ class _Session:
         left = _standing(found.tallies) - gone
         status = _status(left + len(found.gaps), error)
         await self._ledger.finish_run(run, status, dict(self._store.requests), (0, 0))
-        return OrphansResult(Removed((gone, engine.freed), engine.kept, tuple(engine.examples)), error, status)
+        removed = Removed((gone, engine.freed), engine.kept, tuple(engine.examples), await self._versioned())
+        return OrphansResult(removed, error, status)
 
 
 def _standing(tallies: Sequence[OrphanTally]) -> int:
