@@ -9,7 +9,7 @@ import typer
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
 from migrator.cli.output import Output, complain, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
-from migrator.core.values import parse_duration
+from migrator.core.quantities import parse_duration
 from migrator.reports import words
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def smoke(
 ) -> int:
     """Move ten sample images through the whole path.
 
-    They go under _test/ in the destination, are read back, compared byte for byte, and removed.
+    They go under _test/ in the destination, are read back and compared byte for byte; each configured variant is made of
+    each of them; then all of it is removed.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ import orjson
 from migrator.core import audit
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
 from migrator.core.errors import ConfigError, LedgerError, MigratorError, ObjectError
-from migrator.core.model import Task
+from migrator.core.model import State, Task
 from migrator.core.objects import Capabilities
 from migrator.core.ports import Observer, Reader
 from migrator.engine.run import Result, RunOptions
@@ -256,7 +256,9 @@ def _trial(config: Config, root: Path, checkpoints: Path) -> Config:
     source = DirectorySource(type="directory", name="samples", root=root, key="{path}", expect="image")
     prefix = f"{config.destination.prefix}_test/{os.urandom(4).hex()}/"
     destination = config.destination.model_copy(update={"prefix": prefix, "metadata": {}, "tags": {}})
-    changes = {"sources": (source,), "destination": destination, "checkpoint_dir": checkpoints}
+    # Their own keys may ask for columns or groups, which a sample has not.
+    variants = tuple(each.model_copy(update={"key": f"{each.name}/{{name}}.{{format}}"}) for each in config.variants)
+    changes = {"sources": (source,), "destination": destination, "variants": variants, "checkpoint_dir": checkpoints}
     return config.model_copy(update=changes)
 
 
@@ -274,9 +276,23 @@ async def _compare(trial: Config, bucket: str, samples: Mapping[str, bytes], res
                 checks.append(Check(name, "move", same, f"{len(data)} bytes: {detail}"))
             except ObjectError as error:
                 checks.append(Check(name, "move", False, error.message, error.hint or result.stopped))
-            await store.purge(prefix + name)
+        checks += _variants_made(trial, samples, result)
+        for key in [key async for page in store.keys(prefix) for key in page]:
+            await store.purge(key)
         left = [key async for page in store.keys(prefix) for key in page]
     checks.append(
         Check(prefix, "clean up", not left, "nothing is left" if not left else f"{len(left)} objects are left")
     )
+    return checks
+
+
+def _variants_made(trial: Config, samples: Mapping[str, bytes], result: Result) -> list[Check]:
+    """One line a variant: how many of the samples have it."""
+    checks = []
+    for name, format_name in [(each.name, one) for each in trial.variants for one in each.formats]:
+        tallies = [one for one in result.summary.variants if (one.name, one.format) == (name, format_name)]
+        made = sum(one.variants for one in tallies if one.state == State.STORED)
+        failed = ", ".join(f"{one.reason} {one.variants}" for one in tallies if one.state == State.FAILED)
+        detail = f"{made} of {len(samples)} made" + (f"; failed: {failed}" if failed else "")
+        checks.append(Check(f"{name}.{format_name}", "variant", made == len(samples), detail))
     return checks

@@ -144,6 +144,22 @@ def test_smoke_moves_ten_images_and_leaves_nothing(project: Project) -> None:
     assert project.objects() == {}
 
 
+def test_smoke_makes_the_variants_of_its_samples_and_leaves_none(project: Project) -> None:
+    project.files(a="1")
+    config = project.folder / "migrator.toml"
+    small = (
+        '[[variants]]\nname = "small"\nkey = "{nobody_knows}/{stem}.{format}"\nwidth = 64\nformats = ["webp", "jpeg"]\n'
+    )
+    config.write_text(
+        config.read_text().replace('key = "{path}"', 'key = "{path}"\nmatch = "(?P<nobody_knows>.)"') + small
+    )
+    ended = project.run("smoke")
+    assert ended.status == 0, ended
+    assert ended.out.count("10 of 10 made") == 2
+    assert "13 checks passed, 0 failed" in ended.out
+    assert project.objects() == {}
+
+
 def test_samples_are_of_the_kinds_that_they_say() -> None:
     from io import BytesIO
 
