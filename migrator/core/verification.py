@@ -33,6 +33,7 @@ class Expected:
     put_id  the mark of our put; None for what was found there. What a server copied by itself may carry none
     sha256  None where a server copied it and told no digest: then the source's bytes are the measure
     etag    what it was when it was stored: never a hash, but another one tells that it was written again
+    source_away  a cleanup took its source away: it is not there to be read
     """
 
     item: int
@@ -48,6 +49,7 @@ class Expected:
     etag: str | None = None
     fields: Mapping[str, str] | None = None
     signed: str | None = None
+    source_away: bool = False
 
     @property
     def task(self) -> Task:

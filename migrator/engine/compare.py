@@ -66,7 +66,7 @@ class Comparison:
             text = f"its SHA-256 is {digest.hex()}, not {expected.sha256.hex()}{_since(expected, standing)}"
             return Verification(expected, Match.DIFFER, proof, text)
         seen = self._outwardly(expected, standing, digest, proof)
-        if seen.result is Match.MATCH and self.sources and not expected.variant:
+        if seen.result is Match.MATCH and self.sources and not expected.variant and not expected.source_away:
             return await self._with_source(seen, digest)
         return seen
 

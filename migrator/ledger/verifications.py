@@ -29,6 +29,12 @@ _UNEXPLAINED = (
 )
 """A condition on a key: no row of the ledger has it, as a key or as a location."""
 
+_AWAY = (
+    "EXISTS (SELECT 1 FROM cleaned_items JOIN cleaned ON cleaned.id = cleaned_items.cleaned"
+    " WHERE cleaned_items.item = items.id AND cleaned.state <> 'restored')"
+)
+"""Whose source a cleanup took away."""
+
 _PAGE = 1_000
 """Differences that are read at once."""
 
@@ -92,13 +98,14 @@ def unverified(
     left = f"AND verified.verification = {of.number} WHERE {common} AND verified.item IS NULL"
     rows = connection.execute(
         "SELECT items.id, 0, items.source, location, items.key, coalesce(stored_size, items.size), items.sha256,"
-        " items.etag, items.state = 'stored', items.content_type, fingerprint, fields, sealed, ''"
+        " items.etag, items.state = 'stored', items.content_type, fingerprint, fields, sealed, '',"
+        f" {_AWAY}"
         f" FROM items LEFT JOIN verified ON verified.item = items.id AND verified.variant = 0 {left}"
         f" AND {STANDS} AND without_original IS NULL"
         " UNION ALL SELECT items.id, variants.id, items.source, location, variants.key, variants.size, variants.sha256,"
         # One that was found there is not ours to say what it carries.
         " variants.etag, variants.adopted IS NOT 1, variants.content_type, NULL, fields, NULL,"
-        " '/' || variants.name || '.' || variants.format"
+        " '/' || variants.name || '.' || variants.format, 0"
         " FROM items JOIN variants ON variants.item = items.id"
         f" LEFT JOIN verified ON verified.item = items.id AND verified.variant = variants.id {left}"
         " AND variants.state = 'stored' ORDER BY 1, 2",
@@ -108,7 +115,7 @@ def unverified(
 
 
 def _expected(of: Objects, row: tuple[Any, ...]) -> Expected:
-    item, variant, source, location, key, size, sha256, etag, ours, kind, fingerprint, fields, sealed, mark = row
+    item, variant, source, location, key, size, sha256, etag, ours, kind, fingerprint, fields, sealed, mark, away = row
     return Expected(
         item=item,
         variant=variant,
@@ -123,6 +130,7 @@ def _expected(of: Objects, row: tuple[Any, ...]) -> Expected:
         etag=etag or None,
         fields=orjson.loads(fields) if fields else None,
         signed=of.seal.open(sealed)[0] if sealed and (of.unseal or not sha256) else None,
+        source_away=bool(away),
     )
 
 
