@@ -33,7 +33,7 @@ from benchmarks.servers import (
     Unavailable,
     http_origin,
 )
-from migrator.core.values import parse_size
+from migrator.core.quantities import parse_size
 
 COUNTED_OBJECTS = 500
 LARGE_FILE = 2 * 1024**3

@@ -111,7 +111,7 @@ def _deed(deed: str) -> str:
 
 def _moment(since: str) -> str:
     """When that was, as the log spells times; empty for ever."""
-    from migrator.core.config import parse_duration
+    from migrator.core.quantities import parse_duration
 
     try:
         return spelled(time.time() - parse_duration(since)) if since else ""

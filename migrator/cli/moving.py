@@ -329,7 +329,7 @@ def speed(concurrency: int | None, bandwidth: str | None) -> dict[str, Any]:
 
 def seconds(text: str | None) -> float | None:
     """What `--max-duration` says."""
-    from migrator.core.config import parse_duration
+    from migrator.core.quantities import parse_duration
 
     try:
         return None if text is None else parse_duration(text)

@@ -55,8 +55,6 @@ from migrator.core.values import (
     folder_of,
     rgb_of,
 )
-from migrator.core.values import parse_duration as parse_duration
-from migrator.core.values import parse_size as parse_size
 from migrator.core.variants import Fit, Wanted
 
 MANIFEST_FORMATS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".txt": "txt"}

@@ -21,7 +21,8 @@ from migrator.core.config import (
     Update,
     Variant,
 )
-from migrator.core.values import DURATION, SIZE, Form, duration_text, size_text
+from migrator.core.quantities import duration_text, size_text
+from migrator.core.values import DURATION, SIZE, Form
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: `("sources", 0, "root")`."""

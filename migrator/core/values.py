@@ -4,7 +4,6 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -14,12 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from migrator.core.keys import MAX_KEY_BYTES, compile_template, key_problem
 from migrator.core.model import MIB
 from migrator.core.objects import PUT_ID, SHA256
+from migrator.core.quantities import A_DURATION, A_SIZE, parse_duration, parse_size
 
-SIZE_UNITS = {"": 1, "B": 1} | {
-    f"{letter}{suffix}": base**power
-    for power, letter in enumerate("KMGTP", 1)
-    for suffix, base in (("B", 1000), ("iB", 1024))
-}
 COLOURS = {
     "white": "#ffffff",
     "silver": "#c0c0c0",
@@ -39,7 +34,6 @@ COLOURS = {
     "purple": "#800080",
 }
 """The colours that have a name here: those of HTML 4. https://www.w3.org/TR/html401/types.html#h-6.5"""
-DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +45,10 @@ class Form:
     text: bool = True
 
 
-SIZE = Form("size", 'a size such as 1048576, "10MB" (10^7 bytes) or "10MiB" (10 * 2^20)')
-DURATION = Form("duration", 'a duration such as "500ms", "30s", "1h30m" or "7d"')
+SIZE = Form("size", A_SIZE)
+DURATION = Form("duration", A_DURATION)
 
 NAME = Form("string", "1 to 100 letters, digits, dots, hyphens and underscores, beginning with a letter or digit")
-
-
-def parse_size(value: object) -> int:
-    """Bytes of `"10MB"` (10^7), `"10MiB"` (10 * 2^20) or a bare number. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip()) if isinstance(value, str) else None
-    if not found or found[2] not in SIZE_UNITS:
-        raise ValueError(f"expected {SIZE.expected}")
-    return int(Decimal(found[1]) * SIZE_UNITS[found[2]])
-
-
-def parse_duration(value: object) -> float:
-    """Seconds of `"500ms"`, `"30s"`, `"1h30m"`, `"7d"`. Raises ValueError."""
-    found = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", value) if isinstance(value, str) else []
-    if not found or "".join(number + unit for number, unit in found) != value:
-        raise ValueError(f"expected {DURATION.expected}")
-    return sum(float(number) * DURATION_UNITS[unit] for number, unit in found)
-
-
-def size_text(size: int) -> str:
-    """A size as the file has it, in the largest unit that leaves a whole number."""
-    whole = [unit for unit, factor in SIZE_UNITS.items() if unit.endswith("iB") and size and size % factor == 0]
-    return f"{size // SIZE_UNITS[whole[-1]]}{whole[-1]}" if whole else f"{size}B"
-
-
-def duration_text(seconds: float) -> str:
-    """A duration as the file has it."""
-    if seconds >= DURATION_UNITS["d"] and seconds % DURATION_UNITS["d"] == 0:
-        return f"{seconds / DURATION_UNITS['d']:g}d"
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
 
 
 def _optional_size(value: object) -> int | None:
@@ -312,7 +275,7 @@ PartSize = Annotated[int, BeforeValidator(_part_size), SIZE]
 Rate = Annotated[int | None, BeforeValidator(_rate), SIZE]
 Duration = Annotated[float, BeforeValidator(_duration), DURATION]
 Grace = Annotated[float, BeforeValidator(parse_duration), DURATION]
-TrashPath = Annotated[str, *_text("path", "a folder such as \".migrator-trash\"", _trash)]
+TrashPath = Annotated[str, *_text("path", 'a folder such as ".migrator-trash"', _trash)]
 
 TemplateText = Annotated[str, *_text("template", 'a template such as "{path}"', _template)]
 KeyTemplate = Annotated[str, *_text("template", 'a template such as "{path}"', _key_template)]

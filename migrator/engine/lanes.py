@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from migrator.core.errors import MigratorError
 from migrator.engine.stopping import DRAIN, Stop, Stopped
@@ -27,47 +28,13 @@ async def through_lanes(
     When `stop` is requested nothing new begins, what is under way has DRAIN seconds left, and what is done is kept.
     Raises the first MigratorError of a job.
     """
-    queue: asyncio.Queue[T] = asyncio.Queue(maxsize=2 * lanes)
-    done: list[R] = []
+    crowd: _Crowd[T, R] = _Crowd(work, keep, stop, asyncio.Queue(maxsize=2 * lanes))
     finished = asyncio.Event()
-
-    async def feed() -> None:
-        async for page in pages:
-            for job in page:
-                if stop.event.is_set():
-                    return
-                await queue.put(job)
-
-    async def lane() -> None:
-        while True:
-            job = await queue.get()
-            if not stop.event.is_set():
-                with contextlib.suppress(Stopped):  # it waited for its next try: nothing is known of it
-                    done.append(await work(job))
-            queue.task_done()
-
-    async def keep_all() -> None:
-        batch = done[:]
-        done.clear()
-        if batch:
-            await keep(batch)
-
-    async def keep_regularly() -> None:
-        # Never cancelled at its work: a batch that was handed over, and not written yet, would be forgotten.
-        while not finished.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(finished.wait(), KEEP_EVERY)
-            await keep_all()
-
-    async def drain() -> None:
-        await feed()
-        await queue.join()
-
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(keep_regularly())
-            workers = [group.create_task(lane()) for _ in range(lanes)]
-            drained, stopped = group.create_task(drain()), group.create_task(stop.event.wait())
+            group.create_task(crowd.keep_regularly(finished))
+            workers = [group.create_task(crowd.lane()) for _ in range(lanes)]
+            drained, stopped = group.create_task(crowd.drain(pages)), group.create_task(stop.event.wait())
             await asyncio.wait((drained, stopped), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((drained,), timeout=DRAIN)
             for task in (*workers, drained, stopped):
@@ -76,7 +43,53 @@ async def through_lanes(
     except* MigratorError as errors:
         raise first_leaf(errors) from None
     finally:
-        await keep_all()
+        await crowd.keep_all()
+
+
+@dataclass(slots=True)
+class _Crowd(Generic[T, R]):
+    """The lanes of one call, the jobs that wait for one, and the results that were not kept yet."""
+
+    work: Callable[[T], Awaitable[R]]
+    keep: Callable[[list[R]], Awaitable[None]]
+    stop: Stop
+    queue: asyncio.Queue[T]
+    done: list[R] = field(default_factory=list)
+
+    async def drain(self, pages: AsyncIterator[Sequence[T]]) -> None:
+        """Hands every job to a lane, and returns when all are done."""
+        await self._feed(pages)
+        await self.queue.join()
+
+    async def _feed(self, pages: AsyncIterator[Sequence[T]]) -> None:
+        async for page in pages:
+            for job in page:
+                if self.stop.event.is_set():
+                    return
+                await self.queue.put(job)
+
+    async def lane(self) -> None:
+        """One job after the other, until it is cancelled."""
+        while True:
+            job = await self.queue.get()
+            if not self.stop.event.is_set():
+                with contextlib.suppress(Stopped):  # it waited for its next try: nothing is known of it
+                    self.done.append(await self.work(job))
+            self.queue.task_done()
+
+    async def keep_regularly(self, finished: asyncio.Event) -> None:
+        """Never cancelled at its work: a batch that was handed over, and not written yet, would be forgotten."""
+        while not finished.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(finished.wait(), KEEP_EVERY)
+            await self.keep_all()
+
+    async def keep_all(self) -> None:
+        """Hands over what was done since the last time."""
+        batch = self.done[:]
+        self.done.clear()
+        if batch:
+            await self.keep(batch)
 
 
 def first_leaf(errors: BaseExceptionGroup[MigratorError]) -> MigratorError:

@@ -3,18 +3,18 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
-from migrator.core.errors import ObjectError, PreflightError
+from migrator.core.errors import PreflightError
 from migrator.core.objects import Capabilities, CopyMode
 from migrator.core.places import s3_location
 from migrator.core.ports import Copier, EventKind, Observer, Store
 from migrator.engine.copy_probe import CopyProbe
 from migrator.engine.copying import Copies
-from migrator.engine.probe import Finding, patiently, sweep
+from migrator.engine.probe import Finding
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import make_copier
+from migrator.wiring.canaries import noted_canary
 
 INSTEAD = "--copy-mode auto lets the bytes pass through here"
 
@@ -121,18 +121,5 @@ async def probe_copies(
 ) -> tuple[Capabilities, list[Finding]]:
     """What the server makes of a copy. `ledger` notes the canary, so that the next run removes what a kill leaves."""
     probe = CopyProbe(store, copier, bucket, config.destination.prefix, known)
-    try:
-        if ledger:
-            left = await ledger.get_meta("canary")
-            if left:
-                await patiently(partial(sweep, store, left))
-            await ledger.set_meta("canary", probe.key)
-        found = await probe.run()
-        if ledger:
-            await ledger.set_meta("canary", "")
-        return found, probe.findings
-    except ObjectError as error:
-        raise PreflightError(
-            f"the destination does not take a small test object: {error.message}",
-            error.hint or "see which step fails with `migrator test-connection`",
-        ) from error
+    async with noted_canary(store, probe.key, ledger):
+        return await probe.run(), probe.findings

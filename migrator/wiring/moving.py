@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from migrator.core.objects import Capabilities
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.verification import Match
 from migrator.engine.garbage import collecting_seldom
-from migrator.engine.probe import Finding, Probe, patiently, sweep
+from migrator.engine.probe import Finding, Probe, patiently
 from migrator.engine.recording import Recording
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.scan import scan
@@ -38,7 +37,8 @@ from migrator.wiring.adapters import (
     selected,
     view,
 )
-from migrator.wiring.copying import prepared
+from migrator.wiring.canaries import NOTE, noted_canary
+from migrator.wiring.copying import Prepared, prepared
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
 if TYPE_CHECKING:
@@ -66,59 +66,62 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
     await refuse_after_unfinished_rollback(ledger)
     bucket = await chosen_bucket(config, ledger)
-    sources = [make_source(source, config, bucket) for source in selected(config, options.sources)]
-    async with (
-        open_store(config, bucket) as store,
-        _rows(config, options.sources, bucket) as records,
-        AsyncExitStack() as closing,
-    ):
+    chosen = selected(config, options.sources)
+    sources = [make_source(source, config, bucket) for source in chosen]
+    async with AsyncExitStack() as opened:
+        store = await opened.enter_async_context(open_store(config, bucket))
+        records = await opened.enter_async_context(_rows(config, chosen, bucket))
         await check_bucket(store)
-        capabilities = await _capabilities(config, ledger, store, observer)
-        chosen = selected(config, options.sources)
-        asking = prepared(config, chosen, options.copy_mode, bucket, store, ledger, capabilities, observer)
-        copies = await closing.enter_async_context(asking)
-        capabilities = copies.capabilities
-        reason = "" if capabilities.conditional_put else "ignores preconditions"
-        if copies.listed_first:
-            reason = "would overwrite when it copies"
-        if reason:
-            observer.event(EventKind.NOTE, f"the destination {reason}: its keys are listed first")
-            await ledger.survey(store.keys(config.destination.prefix))
+        known = await _capabilities(config, ledger, store, observer)
+        asking = prepared(config, chosen, options.copy_mode, bucket, store, ledger, known, observer)
+        ready = await opened.enter_async_context(asking)
+        await _list_first(config, ready, ledger, store, observer)
+        wanted = {source.name: _variants_of(config, source) for source in chosen}
         if options.retry_failed:
-            await ledger.retry(
-                None, options.sources or None, {each.name: _variants_of(config, each) for each in chosen}
-            )
+            await ledger.retry(None, options.sources or None, wanted)
         await _scan_again_if_due(ledger, sources, options.rescan)
         run = await ledger.begin_run("migrate", config.digest)
-        reader = make_reader(config)
-        try:
-            renderer = make_renderer(config)
-            if renderer:
-                closing.push_async_callback(renderer.close)
-            await ledger.require_variants({source.name: config.needed_variants(source) for source in config.sources})
-            worker = Worker(
-                config, bucket, run, reader, store, ledger, capabilities, observer, stop, renderer, copies=copies.copies
-            )
-            wanted = {source.name: _variants_of(config, source) for source in chosen}
-            retries = config.transfer.retries
-            recording = None
-            if records:
-                recording = Recording(ledger, records, records.names, observer, stop, stop.event, retries)
-            engine = Run(
-                ledger,
-                sources,
-                worker,
-                store,
-                observer,
-                stop,
-                options,
-                config.transfer.concurrency,
-                recording,
-                worker.later_variants(ledger, wanted) if renderer else None,
-            )
-            return await engine.execute(run)
-        finally:
-            await reader.close()
+        reader, renderer = make_reader(config), make_renderer(config)
+        opened.push_async_callback(reader.close)
+        if renderer:
+            opened.push_async_callback(renderer.close)
+        await ledger.require_variants({source.name: config.needed_variants(source) for source in config.sources})
+        worker = Worker(
+            config,
+            bucket,
+            run,
+            reader,
+            store,
+            ledger,
+            ready.capabilities,
+            observer,
+            stop,
+            renderer,
+            copies=ready.copies,
+        )
+        later = worker.later_variants(ledger, wanted) if renderer else None
+        lanes, recording = config.transfer.concurrency, _recording(config, ledger, records, observer, stop)
+        return await Run(ledger, sources, worker, store, observer, stop, options, lanes, recording, later).execute(run)
+
+
+async def _list_first(
+    config: Config, ready: Prepared, ledger: SqliteLedger, store: Destination, observer: Observer
+) -> None:
+    """Notes the keys of a destination that would not say by itself that one is taken."""
+    reason = "" if ready.capabilities.conditional_put else "ignores preconditions"
+    if ready.listed_first:
+        reason = "would overwrite when it copies"
+    if reason:
+        observer.event(EventKind.NOTE, f"the destination {reason}: its keys are listed first")
+        await ledger.survey(store.keys(config.destination.prefix))
+
+
+def _recording(
+    config: Config, ledger: SqliteLedger, records: "RecordsBySource | None", observer: Observer, stop: Stop
+) -> Recording | None:
+    if records is None:
+        return None
+    return Recording(ledger, records, records.names, observer, stop, stop.event, config.transfer.retries)
 
 
 def _variants_of(config: Config, source: SourceConfig) -> tuple[tuple[str, str], ...]:
@@ -126,9 +129,9 @@ def _variants_of(config: Config, source: SourceConfig) -> tuple[tuple[str, str],
 
 
 @asynccontextmanager
-async def _rows(config: Config, names: Sequence[str], bucket: str) -> "AsyncIterator[RecordsBySource | None]":
+async def _rows(config: Config, chosen: Sequence[SourceConfig], bucket: str) -> "AsyncIterator[RecordsBySource | None]":
     """The rows to update, their tables looked at. Raises PreflightError when one cannot be updated as configured."""
-    records = make_records(config, selected(config, names), bucket)
+    records = make_records(config, chosen, bucket)
     if records is None:
         yield None
         return
@@ -154,36 +157,22 @@ async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, obse
     """What the ledger knows of this endpoint; probed when it knows nothing."""
     endpoint = config.destination.endpoint_url or config.destination.url
     known = await ledger.capabilities()
-    left = await ledger.get_meta("canary")
+    left = await ledger.get_meta(NOTE)
     if known is not None and not left and await ledger.get_meta("endpoint") == endpoint:
         return known
     observer.event(EventKind.NOTE, "finding out what the destination honours")
-    capabilities, _ = await probe(config, store, ledger, left)
+    capabilities, _ = await probe(config, store, ledger)
     store.requests.clear()  # the canaries belong to no run
     await ledger.keep_capabilities(capabilities)
     await ledger.set_meta("endpoint", endpoint)
     return capabilities
 
 
-async def probe(
-    config: Config, store: Store, ledger: SqliteLedger | None = None, left: str | None = None
-) -> tuple[Capabilities, list[Finding]]:
-    """What the destination honours. `ledger` notes the canary, so that the next run removes one `left` by a kill."""
+async def probe(config: Config, store: Store, ledger: SqliteLedger | None = None) -> tuple[Capabilities, list[Finding]]:
+    """What the destination honours. `ledger` notes the canary, so that the next run removes what a kill leaves."""
     probe = Probe(store, config.destination.prefix)
-    try:
-        if left:
-            await patiently(partial(sweep, store, left))
-        if ledger:
-            await ledger.set_meta("canary", probe.key)
-        capabilities = await probe.run()
-        if ledger:
-            await ledger.set_meta("canary", "")
-        return capabilities, probe.findings
-    except ObjectError as error:
-        raise PreflightError(
-            f"the destination does not take a small test object: {error.message}",
-            error.hint or "see which step fails with `migrator test-connection`",
-        ) from error
+    async with noted_canary(store, probe.key, ledger):
+        return await probe.run(), probe.findings
 
 
 async def _scan_again_if_due(ledger: SqliteLedger, sources: Sequence[Source], rescan: bool) -> None:

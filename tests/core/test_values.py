@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from migrator.core.config import Config
 from migrator.core.errors import ConfigError
 from migrator.core.loading import configure
-from migrator.core.values import duration_text, parse_duration, parse_size, size_text
+from migrator.core.quantities import duration_text, parse_duration, parse_size, size_text
 
 
 @pytest.mark.parametrize(
