@@ -17,6 +17,7 @@ from migrator.core.errors import ConfigError, MigratorError
 from migrator.core.model import State
 from migrator.core.records import RecordState
 from migrator.reports import words
+from migrator.reports.cleaning import status_line as cleaned_line
 from migrator.reports.verification import status_line
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", 
         yield f"speed   {words.rate(pace.items)} objects/s, {words.size(pace.bytes)}/s{left}"
     if seen.verified:
         yield f"verify  {status_line(seen.verified)}"
+    if taken := cleaned_line(seen.cleaned):
+        yield f"cleaned {taken}"
     if seen.waiting_rows:
         yield f"wait    {words.waiting_for_variants(seen.waiting_rows)}"
     if seen.items(State.FAILED) or seen.records(RecordState.FAILED) or seen.failed_variants or seen.problem_count:

@@ -53,16 +53,6 @@ DONE: Mapping[Way, tuple[str, str]] = {
 
 PURGED = ("deleted out of the trash", "would be deleted out of the trash")
 
-STATES: Mapping[Gone, str] = {
-    Gone.INTENDED: "begun",
-    Gone.TRASHED: "in the trash",
-    Gone.DELETED: "deleted",
-    Gone.PURGED: "purged",
-    Gone.RESTORED: "brought back",
-}
-"""Where a source is, in a word or two."""
-
-
 def summary_lines(summary: CleanupSummary, *, dry_run: bool, purge: bool) -> Iterator[str]:
     """What went, by source; what stayed, by reason, with an example and what to do."""
     for (source, way), group in sorted(summary.gone.items()):
@@ -118,15 +108,7 @@ def by_state(tallies: Sequence[CleanedTally]) -> dict[Gone, tuple[int, int]]:
 def status_line(tallies: Sequence[CleanedTally]) -> str:
     """`1,234 sources in the trash (4.2 GB), 12 purged (1.0 MB)`; empty where none is away."""
     parts = [
-        f"{words.count(sources, 'source')} {STATES[state]} ({words.size(size)})"
+        f"{words.count(sources, 'source')} {words.GONE[state]} ({words.size(size)})"
         for state, (sources, size) in by_state(tallies).items()
     ]
     return ", ".join(parts)
-
-
-def tallies_tree(tallies: Sequence[CleanedTally]) -> list[dict[str, object]]:
-    """As plain values."""
-    return [
-        {"source": each.source, "state": each.state.value, "sources": each.sources, "bytes": each.bytes}
-        for each in tallies
-    ]

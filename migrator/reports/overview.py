@@ -296,7 +296,7 @@ def overview(view: View, targets: Targets, configured: Configured, *, brief: boo
         variant_examples={fault: example for fault, example in first if example},
         waiting_rows=0 if any(source.to_move for source in sources) else view.waiting_rows(),
         verified=_verified(view, brief=brief),
-        cleaned=() if brief else tuple(view.cleaned()),
+        cleaned=tuple(view.cleaned()),
         undone=None if brief else rolled_back(runs, view.left_alone_count(), tuple(view.left_alone(FIRST))),
         pace=() if brief else tuple(view.throughput(POINTS)),
         audit=view.audit_head(),
