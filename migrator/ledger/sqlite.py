@@ -14,15 +14,15 @@ from migrator.core.audit import Change
 from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
-from migrator.core.orphans import Orphan, OrphanTally, Owner, Unfinished, Upkeep
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.verification import Expected, Match, Verification, VerificationSummary
-from migrator.ledger import again, intake, journal, orphans, records, rollback, variants, verifications
+from migrator.ledger import again, intake, journal, records, rollback, variants, verifications
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.cleaning import CleaningLedger
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
+from migrator.ledger.orphans import OrphanRows
 from migrator.ledger.queue import Queue, Retried, disown, retry
 from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
@@ -47,6 +47,7 @@ class SqliteLedger:
         self._queue = Queue(self.id, self._seal, self._audit)
         self._queue.has_records = records.any_records(connection)
         self._writer = Writer(connection, path, self._audit)
+        self.orphans = OrphanRows(self.id, self._writer, self._audit)
         self.cleaning = CleaningLedger(self.id, self._writer, self._audit, lambda: self._queue.run)
 
     @classmethod
@@ -71,6 +72,7 @@ class SqliteLedger:
     def close(self) -> None:
         """Finishes what was handed in and gives the lock back. Idempotent; blocks."""
         self._writer.close()
+        self.orphans.close()
         self._lock.release()
 
     def __enter__(self) -> "SqliteLedger":
@@ -276,43 +278,6 @@ class SqliteLedger:
     async def finish_verification(self, number: int) -> None:
         """See the port."""
         await self._writer.run(lambda c: verifications.finish(c, number))
-
-    async def begin_orphans(self, here: str, prefixes: Sequence[str]) -> None:
-        """See the port."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            verifications.gather_here(connection, here, prefixes)
-            orphans.begin(connection)
-
-        await self._writer.run(work)
-
-    async def unexplained(self, keys: Sequence[str]) -> set[str]:
-        """See the port."""
-        return await self._writer.run(lambda c: verifications.unexplained(c, keys))
-
-    async def named(self, keys: Sequence[str]) -> set[str]:
-        """See the port."""
-        return await self._writer.run(lambda c: orphans.named(c, keys))
-
-    async def unsettled(self, items: Sequence[int]) -> set[int]:
-        """See the port."""
-        return await self._writer.run(lambda c: orphans.unsettled(c, items))
-
-    async def upkeep(self, uploads: Sequence[Unfinished]) -> list[Upkeep | None]:
-        """See the port."""
-        return await self._writer.run(lambda c: orphans.upkeep(c, uploads))
-
-    async def keep_orphans(self, found: Sequence[Orphan]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: orphans.keep(c, found))
-
-    async def orphans(self, after: tuple[str, str], limit: int, owners: Sequence[Owner]) -> list[Orphan]:
-        """See the port."""
-        return await self._writer.run(lambda c: orphans.kept(c, after, limit, owners))
-
-    async def orphan_tallies(self) -> list[OrphanTally]:
-        """See the port."""
-        return await self._writer.run(orphans.tallies)
 
     async def begin_rollback(self) -> None:
         """See the port."""

@@ -180,7 +180,7 @@ def begin_extras(connection: sqlite3.Connection, number: int, here: str, prefixe
 
 
 def gather_here(connection: sqlite3.Connection, here: str, prefixes: Sequence[str]) -> None:
-    """Notes, for as long as the ledger is open, the keys of locations that lie in the destination: see `_UNEXPLAINED`."""
+    """Notes, as long as the ledger is open, the keys of locations that lie in the destination: for `_UNEXPLAINED`."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS here (key TEXT PRIMARY KEY) WITHOUT ROWID")
     connection.execute("DELETE FROM temp.here")
     for prefix in prefixes if here else ():

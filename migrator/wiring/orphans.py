@@ -103,7 +103,7 @@ class _Session:
             await self._ledger.get_meta("canary") or "",
         )
         self._engine = Orphans(
-            config, ground, self._ledger, self._store, self._store, self._observer, self._stop, self._options
+            config, ground, self._ledger.orphans, self._store, self._store, self._observer, self._stop, self._options
         )
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class _Session:
     async def _look(self, runner: asyncio.Runner) -> Found:
         with self._stop.on_signals():
             await self._engine.look()
-        tallies = await self._ledger.orphan_tallies()
+        tallies = await self._ledger.orphans.orphan_tallies()
         chosen = [tally for tally in tallies if tally.owner in self._options.removed]
         left = [tally for tally in await self._ledger.tallies() if tally.state in (State.PLANNED, State.INTENDED)]
         return Found(
@@ -131,7 +131,7 @@ class _Session:
 
     def _each(self, runner: asyncio.Runner) -> Iterator[Orphan]:
         after = ("", "")
-        while page := runner.run(self._ledger.orphans(after, PAGE, EVERYBODYS)):
+        while page := runner.run(self._ledger.orphans.orphans(after, PAGE, EVERYBODYS)):
             yield from page
             after = (page[-1].key, page[-1].upload_id)
 

@@ -1,6 +1,8 @@
 """`setup --lifecycle`: the recommended rules stand beside those of others, once, on servers that keep rules."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,12 @@ def test_rules_of_the_older_form_stay_with_ours_in_that_form(moto_server: S3Serv
     put(moto_server, bucket, old)
     prepare(Destination(bucket=bucket, endpoint_url=moto_server.endpoint), keep=30 * DAY)
     assert {rule["ID"] for rule in rules_of(moto_server, bucket)} == {"old", *OURS}
+
+
+def test_the_page_has_the_same_rules() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "lifecycle.md").read_text()
+    first = page.partition("```json\n")[2].partition("```")[0]
+    assert json.loads(first) == {"Rules": recommended("", 30 * DAY)}
 
 
 def test_half_a_day_is_one() -> None:
