@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import actions
-from tests.faults.checker import Bucket, bucket_differences, ledger_differences, s3_client
+from tests.faults.checker import Bucket, audit_differences, bucket_differences, ledger_differences, s3_client
+from tests.faults.harness import Migration
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.servers import Server
 from tests.faults.wire import Answer
+from tests.faults.world import small_tree
 
 pytestmark = pytest.mark.faults
 
@@ -88,6 +90,24 @@ def test_the_ledger_is_compared_with_the_model_and_with_itself(tmp_path: Path) -
     ]
 
 
+def test_the_audit_log_is_compared_with_the_ledger_and_with_itself(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    small_tree(folder)
+    migration = Migration(folder, bucket, endpoint=proxy.url)
+    assert migration.run().status == 0
+    log = migration.ledger.with_suffix(".audit.jsonl")
+    assert audit_differences(migration.ledger) == []
+    whole = log.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    log.write_bytes(whole.replace(b'"size":', b'"SIZE":', 1))
+    assert audit_differences(migration.ledger) == ["the audit log is broken at line 1"]
+    log.write_bytes(b"".join(lines[1:]))
+    assert audit_differences(migration.ledger) == ["the audit log is broken at line 1"]
+    log.write_bytes(b"".join(lines[:-1]))
+    left, changed = audit_differences(migration.ledger)
+    assert left.startswith("the audit log does not tell of object ")
+    assert changed.startswith("the audit log is not the one that the ledger knows: ")
+
+
 def test_a_proxy_without_rules_changes_nothing(bucket: Bucket, proxy: Proxy) -> None:
     s3 = s3_client(proxy.url)
     for key in ("plain", "odd +%23#?&\u00fc"):
@@ -156,11 +176,17 @@ def test_a_server_with_another_clock_refuses_ours(server: Server, bucket: Bucket
             s3.list_objects_v2(Bucket=bucket.name)
 
 
-def test_the_fault_table_names_every_test_and_no_other() -> None:
-    here = Path(__file__).parent
-    table = (here.parents[1] / "docs" / "explanation" / "faults.md").read_text()
-    named = set(re.findall(r"`(test_row_\w+)`", table))
-    written = {
-        name for path in here.glob("test_row*.py") for name in re.findall(r"def (test_row_\w+)\(", path.read_text())
-    }
-    assert named == written
+def test_the_table_of_guarantees_names_every_fault_test_and_no_other() -> None:
+    tests = Path(__file__).parents[1]
+    table = (tests.parent / "docs" / "explanation" / "guarantees.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|(.*)$", table, re.MULTILINE)
+    tested = {int(number) for number, text in rows if re.search(rf"`test_row_{int(number):02}_", text)}
+    assert tested == set(range(1, 35)), "every fault has a test"
+    named = set(re.findall(r"`(test_\w+)`", table))
+    written, of_faults = (_written(folder) for folder in (tests, tests / "faults"))
+    assert named <= written, "every test that is named exists"
+    assert {name for name in of_faults if re.match(r"test_row_\d\d_", name)} <= named, "every test of a fault is named"
+
+
+def _written(folder: Path) -> set[str]:
+    return {name for path in folder.rglob("test_*.py") for name in re.findall(r"def (test_\w+)\(", path.read_text())}
