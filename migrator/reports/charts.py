@@ -103,7 +103,7 @@ def timeline(spans: Iterable[tuple[int, int, str, str]]) -> list[Piece]:
 
 
 def _round_up(number: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """A round number that is at least this, and not twice it."""
     if number <= 0:
         return 1.0
     power = 1.0
@@ -111,7 +111,7 @@ def _round_up(number: float) -> float:
         power *= 10
     while power > number:
         power /= 10
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= number)
+    return next(step * power for step in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * power >= number)
 
 
 def _number(value: float) -> str:

@@ -28,7 +28,6 @@ def page(seen: Overview, facts: Facts, sheet: Sheet) -> str:
         mood=_MOODS[headline],
         tiles=list(_tiles(seen)),
         parts=list(html_parts.parts(seen, facts, sheet)),
-        legend=html_parts.LEGEND,
     )
 
 

@@ -1,6 +1,6 @@
 """The sections of report.html as values for its templates; one with nothing to say is left out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from migrator.core.model import State
 from migrator.core.records import RecordState
@@ -25,8 +25,10 @@ from migrator.reports.verification import proofs, verdict, when
 
 Part = dict[str, object]
 
-LEGEND = ("stored", "skipped", "failed", "rolled-back", "to-move")
+STATES = ("stored", "skipped", "failed", "rolled-back", "to-move")
 """Kinds of the pieces of a source's bar."""
+ENDINGS = {"good": "complete", "warn": "something failed or differs", "idle": "stopped", "bad": "cut off"}
+"""Kinds of the pieces of the time line."""
 RUNS = 50
 """Runs shown one by one, the latest."""
 
@@ -56,7 +58,7 @@ def parts(seen: Overview, facts: Facts, sheet: Sheet) -> Iterator[Part]:
     if seen.requests:
         yield {"id": "requests", "title": "Cost in requests", **_requests(seen)}
     if seen.runs:
-        yield {"id": "runs", "title": "Runs", **_runs(seen.runs)}
+        yield {"id": "runs", "title": "Runs", **_runs(seen)}
     yield {"id": "about", "title": "About this report", "hashes": len({run.config_hash for run in seen.runs})}
 
 
@@ -71,9 +73,11 @@ def _proofs(seen: Overview) -> Iterator[Part]:
 
 def _sources(seen: Overview, facts: Facts) -> Part:
     longest = max(sum(source.items.values()) for source in seen.sources)
+    bars = [charts.bar(_states(source), longest) for source in seen.sources]
     return {
         "sources": tables.sources(seen),
-        "bars": [charts.bar(_states(source), longest) for source in seen.sources],
+        "bars": bars,
+        "legend": [(kind, _named(kind)) for kind in STATES if any(piece.kind == kind for bar in bars for piece in bar)],
         "totals": tables.totals(seen),
         "skipped": [
             f"Skipped {words.count(number)}, {reason}: {words.MEANING[reason]}."
@@ -85,8 +89,12 @@ def _sources(seen: Overview, facts: Facts) -> Part:
 
 def _states(source: SourceState) -> Iterator[tuple[str, int, str]]:
     counts = {state.value: source.items.get(state, 0) for state in State} | {"to-move": source.to_move}
-    for kind in LEGEND:
-        yield kind, counts[kind], f"{words.count(counts[kind])} {kind.replace('-', ' ')}"
+    for kind in STATES:
+        yield kind, counts[kind], f"{words.count(counts[kind])} {_named(kind)}"
+
+
+def _named(kind: str) -> str:
+    return kind.replace("-", " ")
 
 
 def _throughput(seen: Overview) -> Part:
@@ -209,15 +217,15 @@ def _rollback(seen: Overview) -> Part:
 
 
 def _requests(seen: Overview) -> Part:
-    total, stored = sum(seen.requests.values()), seen.items(State.STORED)
-    each = f", {total / stored:.2f} for each object that is stored" if stored else ""
-    cut_off = sum(run.finished_at is None for run in seen.runs)
-    more = f" {words.count(cut_off, 'run')} that did not end is not counted." if cut_off == 1 else ""
-    more = more or (f" {words.count(cut_off)} runs that did not end are not counted." if cut_off else "")
+    by_command: dict[str, int] = {}
+    for run in seen.runs:
+        by_command[run.command] = by_command.get(run.command, 0) + sum(run.requests.values())
+    cut_off = words.count(sum(run.finished_at is None for run in seen.runs), "run")
+    left_out = "" if cut_off[0] == "0" else f" Not counted: {cut_off} without an end."
     return {
         "table": tables.requests(seen),
         "bars": _shares(seen.requests, "plain"),
-        "said": f"{words.count(total, 'request')}{each}.{more}",
+        "said": f"{words.count(sum(by_command.values()), 'request')}: {words.reasons(by_command)}.{left_out}",
     }
 
 
@@ -226,18 +234,21 @@ def _shares(counts: Mapping[str, int], kind: str) -> list[list[Piece]]:
     return [charts.bar([(kind, number, f"{words.count(number)} {name}")], whole) for name, number in counts.items()]
 
 
-def _runs(runs: Sequence[PastRun]) -> Part:
-    shown = runs[-RUNS:]
-    ends = [run.finished_at or run.started_at for run in shown]
+def _runs(seen: Overview) -> Part:
+    shown = seen.runs[-RUNS:]
+    paces = {run.run: run.seconds for run in seen.pace}
+    # A run that was cut off is known to have lasted until it stored something for the last time.
+    ends = [run.finished_at or run.started_at + paces.get(run.number, 0) for run in shown]
     spans = [
         (run.started_at, end, _ending(run), f"run {run.number}, {run.command}, {_ended(run)}")
         for run, end in zip(shown, ends, strict=True)
     ]
-    left_out = f"The last {RUNS} of {words.count(len(runs))} runs" if len(runs) > RUNS else "All runs, the oldest first"
+    number = words.count(len(seen.runs))
     return {
         "table": tables.runs(shown),
-        "caption": left_out,
+        "caption": f"The last {RUNS} of {number} runs" if len(seen.runs) > RUNS else "All runs, the oldest first",
         "bars": charts.timeline(spans) if len(shown) > 1 else [],
+        "legend": [(kind, name) for kind, name in ENDINGS.items() if any(kind == span[2] for span in spans)],
         "first": words.moment(shown[0].started_at),
         "last": words.moment(max(ends)),
     }

@@ -11,12 +11,12 @@ from migrator.reports.verification import Verified
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One thing that went wrong; `target` is its key where that is not its name."""
+    """One thing that went wrong; `target` is its key where that is not its name, `more` what else is known."""
 
     name: str
     target: str
     message: str
-    tries: str = ""
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def failed_objects(seen: Overview) -> Iterator[Trouble]:
     """Objects that were not moved, by fault."""
     for fault, number in seen.failed.items():
         examples = tuple(
-            Example(item.location, item.key, item.message, words.count(item.attempts, "try", "tries"))
+            Example(item.location, item.key, item.message, _tries(item.attempts))
             for item in seen.examples.get(fault, ())
         )
         many, more = words.count(number, "object"), more_than(number, len(examples))
@@ -75,7 +75,7 @@ def left_things(seen: RolledBack) -> Iterator[Trouble]:
     """What a rollback left alone, by fault; only the first things are known by name."""
     for fault in dict.fromkeys(each.fault for each in seen.first):
         some = [each for each in seen.first if each.fault is fault]
-        examples = tuple(Example(each.name, f"{each.kind} of {each.source}", each.message) for each in some)
+        examples = tuple(Example(each.name, "", each.message, f"{each.kind} of {each.source}") for each in some)
         advice = str(left_tree(some[0])["what_to_do"])
         yield Trouble(fault, "left alone", words.LEFT_MEANING.get(fault, words.MEANING[fault]), advice, examples)
 
@@ -85,6 +85,10 @@ def more_than(number: int, shown: int, command: str = "") -> str:
     if number <= shown:
         return ""
     return f"And {words.count(number - shown)} more" + (f": `{command}` lists all." if command else ".")
+
+
+def _tries(number: int) -> str:
+    return words.count(number, "try", "tries") if number else ""
 
 
 def _words(fault: str, meaning: Mapping[str, str], advice: Mapping[str, str]) -> tuple[str, str]:

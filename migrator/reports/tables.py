@@ -88,8 +88,7 @@ def runs(shown: Sequence[PastRun]) -> Table:
             words.duration(run.finished_at - run.started_at) if run.finished_at is not None else "not finished",
             words.ended(run.command, run.status, run.finished_at),
             "-" if run.status is None else str(run.status),
-            words.count(run.moved_items),
-            words.size(run.moved_bytes),
+            *(("-", "-") if run.finished_at is None else (words.count(run.moved_items), words.size(run.moved_bytes))),
             words.count(run.retries),
             run.config_hash[:12],
         )

@@ -98,6 +98,8 @@ def _with(state: VariantState, tally: VariantTally) -> VariantState:
         return replace(state, planned=state.planned + tally.variants)
     if tally.state == "skipped":
         return replace(state, skipped=state.skipped + tally.variants)
+    if tally.state != "failed":
+        return state  # rolled back: it stands no longer, and nobody has asked for it again
     failed = dict(state.failed or {})
     failed[tally.reason] = failed.get(tally.reason, 0) + tally.variants
     return replace(state, failed=failed)
