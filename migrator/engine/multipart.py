@@ -8,11 +8,12 @@ from migrator.core.audit import Change
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient
 from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, Side, Stored, Task
-from migrator.core.objects import Digest, Guards, Part, Standing, Taken, Upload
+from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.ports import Body, Observer
 from migrator.engine.conflict import Replace, standing_digest
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
+from migrator.engine.placing import place
 
 PARTS_IN_FLIGHT = 4
 MAX_PARTS = 10_000
@@ -47,10 +48,11 @@ class Multipart:
         self._observer = observer
         self._open: dict[int, OpenUpload] = {}
 
-    async def move(self, task: Task, body: Body, prefix: bytes) -> Outcome:
-        """One attempt; `prefix` are bytes already read from `body`. An attempt that fails leaves its upload open."""
-        await self._means.requests.spend(1)
-        standing = await self._look(task.key)
+    async def move(self, task: Task, body: Body, prefix: bytes, standing: Standing | None) -> Outcome:
+        """One attempt; `prefix` are bytes already read from `body`, `standing` is what stands under the key.
+
+        An attempt that fails leaves its upload open.
+        """
         if standing is None and not self._means.rules.wants_digest_first:
             return await self._send(task, body, prefix, None)
         hopeless = standing is not None and standing.put_id != task.put_id and standing.size != body.size
@@ -76,7 +78,9 @@ class Multipart:
             await self._uploads.note([Change.aborted(task.key, upload.upload_id, task.source)])
             await self._uploads.closed(task)
 
-    async def _look(self, key: str) -> Standing | None:
+    async def look(self, key: str) -> Standing | None:
+        """HEAD. Without ListBucket an absent key looks forbidden: then the conditional completion will tell."""
+        await self._means.requests.spend(1)
         try:
             return await self._means.store.head(key)
         except Forbidden:
@@ -227,31 +231,21 @@ class Multipart:
 
     async def _complete(self, task: Task, upload: Upload, progress: _Progress) -> Outcome:
         parts = sorted(progress.parts, key=lambda part: part.number)
-        standing = None if self._means.capabilities.conditional_complete else await self._look(task.key)
-        chosen: Replace | None = None
-        while True:
-            if standing is not None:
-                verdict = await self._means.verdicts.decide(task, upload, standing)
-                if not isinstance(verdict, Replace):
-                    await self.abandon(task)
-                    return verdict
-                chosen = verdict
-            guards = Guards(
-                absent=self._means.capabilities.conditional_complete and chosen is None,
-                digest=self._means.capabilities.part_digest,
-                replace=chosen.etag if chosen else None,
-            )
+        known = self._means.capabilities
+        standing = None if known.conditional_complete else await self.look(task.key)
+
+        async def send(guards: Guards) -> Placed | Taken:
             await self._means.requests.spend(1)
-            answer = await self._means.store.complete(upload, progress.upload_id, parts, guards)
-            if not isinstance(answer, Taken):
-                break
-            standing = await self._means.store.head(task.key)
-            if standing is None or chosen is not None:
-                raise Transient(f"{task.key} changes while it is being written", side=Side.DESTINATION, ambiguous=True)
+            return await self._means.store.complete(upload, progress.upload_id, parts, guards)
+
+        outcome = await place(self._means, task, upload, standing, send, known.part_digest, known.conditional_complete)
+        if not isinstance(outcome, Stored) or outcome.adopted:
+            await self.abandon(task)
+            return outcome
         self._open.pop(task.id, None)
         await self._uploads.closed(task)
         await self._check_stored(upload)
-        return Stored.of(upload, answer, chosen.replaced if chosen else None)
+        return outcome
 
     async def _check_stored(self, upload: Upload) -> None:
         """Where the destination checks no part, the whole object is read again."""

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from migrator.core.content import content_type
-from migrator.core.errors import Forbidden, Invalid, ObjectError, Transient
-from migrator.core.model import MIB, SMALL, Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
-from migrator.core.objects import Guards, Standing, Taken, Upload
+from migrator.core.errors import Forbidden, Invalid, ObjectError
+from migrator.core.model import MIB, SMALL, Failed, Fault, Outcome, Skip, Skipped, Stored, Task
+from migrator.core.objects import Guards, Placed, Standing, Taken, Upload
 from migrator.core.ports import Body
-from migrator.engine.conflict import Replace
 from migrator.engine.copying import Copying
 from migrator.engine.guard import failed
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
+from migrator.engine.placing import place
 from migrator.engine.variants import Original, Variants
 
 HASH_INLINE = MIB
@@ -50,12 +50,12 @@ class Transfer:
         copied = await self._copying.move(task)
         if copied is not None:
             return copied
-        standing = await self._look(task) if task.again or task.present else None
+        standing = await self._look(task) if _looked(task) else None
         async with self._means.reader.open(task) as body:
             if body.size is not None:
                 self._means.rules.check_size(task, body.size)
             if body.size is not None and body.size > SMALL:
-                return await self._move_large(task, body, b"")
+                return await self._move_large(task, body, b"", standing)
             held = await self._means.memory.take(SMALL if body.size is None else body.size)
             try:
                 data = await body.read(SMALL + 1 if body.size is None else body.size)
@@ -67,7 +67,7 @@ class Transfer:
             finally:
                 self._means.memory.give(held)
             # Parts take their memory one by one; holding on to this piece meanwhile could starve them all.
-            return await self._move_large(task, body, data)
+            return await self._move_large(task, body, data, standing)
 
     async def _in_place(self, task: Task) -> Outcome:
         """What stands under its key already, if anything does. Its variants are made with those of listed ones."""
@@ -123,14 +123,14 @@ class Transfer:
         kept = Stored(original.size, original.sha256, original.content_type, "", None)
         return replace(kept, variants=variants, original=False)
 
-    async def _move_large(self, task: Task, body: Body, prefix: bytes) -> Outcome:
+    async def _move_large(self, task: Task, body: Body, prefix: bytes, standing: Standing | None) -> Outcome:
         """A large object passes in parts; an image is read once more, whole, for its variants."""
         if not self._variants.wanted(task.source):
-            return await self._multipart.move(task, body, prefix)
+            return await self._move_in_parts(task, body, prefix, standing)
         kind = content_type(task.key, body.content_type, prefix[:4096])
         outcome: Stored | Skipped | None = None
         if self._variants.keeps_original(task.source):
-            placed = await self._multipart.move(task, body, prefix)
+            placed = await self._move_in_parts(task, body, prefix, standing)
             if not _arrived(placed) or not kind.startswith("image/"):
                 return placed
             outcome = placed
@@ -148,6 +148,12 @@ class Transfer:
             return replace(outcome, variants=await self._variants.store(drawn))
         finally:
             self._means.memory.give(len(data))
+
+    async def _move_in_parts(self, task: Task, body: Body, prefix: bytes, standing: Standing | None) -> Outcome:
+        # Of small ones the conditional put tells; here gigabytes would have been sent by then.
+        if not _looked(task):
+            standing = await self._multipart.look(task.key)
+        return await self._multipart.move(task, body, prefix, standing)
 
     async def _read_whole(self, task: Task, size: int | None) -> bytes:
         """All bytes of a large image, held in memory until they are given back."""
@@ -170,34 +176,19 @@ class Transfer:
 
     async def _place(self, task: Task, upload: Upload, data: bytes, standing: Standing | None) -> Outcome:
         """Puts a small object, unless what stands under its key decides otherwise."""
-        if standing is None:
-            outcome = await self._put(upload, data)
-            if outcome is not None:
-                return outcome
-            standing = await self._means.store.head(task.key)
-            if standing is None:
-                raise Transient(f"{task.key} was taken a moment ago and is free now", side=Side.DESTINATION)
-        verdict = await self._means.verdicts.decide(task, upload, standing)
-        if not isinstance(verdict, Replace):
-            return verdict
-        outcome = await self._put(upload, data, verdict)
-        return outcome or Failed(
-            Fault.CONFLICT, f"{task.key} changed while it was about to be replaced; try again", Side.DESTINATION
-        )
+        known = self._means.capabilities
 
-    async def _put(self, upload: Upload, data: bytes, replace: Replace | None = None) -> Stored | None:
-        """None: the key is taken (or no longer holds what was to be replaced)."""
-        await self._means.requests.spend(1)
-        await self._means.bandwidth.spend(len(data))
-        guards = Guards(
-            absent=self._means.capabilities.conditional_put and replace is None,
-            digest=self._means.capabilities.digest,
-            replace=replace.etag if replace else None,
-        )
-        answer = await self._means.store.put(upload, data, guards)
-        if isinstance(answer, Taken):
-            return None
-        return Stored.of(upload, answer, replace.replaced if replace else None)
+        async def send(guards: Guards) -> Placed | Taken:
+            await self._means.requests.spend(1)
+            await self._means.bandwidth.spend(len(data))
+            return await self._means.store.put(upload, data, guards)
+
+        return await place(self._means, task, upload, standing, send, known.digest, known.conditional_put)
+
+
+def _looked(task: Task) -> bool:
+    """Whether what stands under the key was asked for before the source was opened."""
+    return bool(task.again or task.present)
 
 
 def _arrived(outcome: Outcome) -> TypeGuard[Stored | Skipped]:

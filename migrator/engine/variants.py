@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from migrator.core.config import Config
 from migrator.core.content import sniff
-from migrator.core.errors import ObjectError, Transient
+from migrator.core.errors import ObjectError
 from migrator.core.keys import TemplateError, key_problem
-from migrator.core.model import Failed, Fault, Made, Outcome, Side, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
-from migrator.core.objects import Guards, Standing, Taken, Upload
+from migrator.core.model import Failed, Fault, Made, Outcome, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
+from migrator.core.objects import Guards, Placed, Taken, Upload
 from migrator.core.ports import Renderer
 from migrator.core.variants import Rendered, Wanted
-from migrator.engine.conflict import Replace
 from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
+from migrator.engine.placing import place
 from migrator.engine.rules import Spec
 
 
@@ -150,34 +150,19 @@ class Variants:
         )
 
     async def _put(self, own: Task, upload: Upload, body: bytes) -> Outcome:
-        """One attempt, by the protocol of every put: absent, or ours, or the conflict policy's affair."""
+        """One attempt, by the protocol of every put."""
+        known = self._means.capabilities
         standing = None
-        if not self._means.capabilities.conditional_put:
+        if not known.conditional_put:
+            await self._means.requests.spend(1)
             standing = await self._means.store.head(own.key)
-        chosen: Replace | None = None
-        while True:
-            if standing is not None:
-                verdict = await self._means.verdicts.decide(own, upload, standing)
-                if not isinstance(verdict, Replace):
-                    return verdict
-                chosen = verdict
+
+        async def send(guards: Guards) -> Placed | Taken:
             await self._means.requests.spend(1)
             await self._means.bandwidth.spend(len(body))
-            guards = Guards(
-                absent=self._means.capabilities.conditional_put and chosen is None,
-                digest=self._means.capabilities.digest,
-                replace=chosen.etag if chosen else None,
-            )
-            answer = await self._means.store.put(upload, body, guards)
-            if not isinstance(answer, Taken):
-                return Stored.of(upload, answer, chosen.replaced if chosen else None)
-            standing = await self._look(own.key)
-            if standing is None or chosen is not None:
-                raise Transient(f"{own.key} changes while it is being written", side=Side.DESTINATION, ambiguous=True)
+            return await self._means.store.put(upload, body, guards)
 
-    async def _look(self, key: str) -> Standing | None:
-        await self._means.requests.spend(1)
-        return await self._means.store.head(key)
+        return await place(self._means, own, upload, standing, send, known.digest, known.conditional_put)
 
 
 def _own(task: Task, key: str, spec: Spec) -> Task:

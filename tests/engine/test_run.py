@@ -1,6 +1,5 @@
 """A whole run over a real ledger: what it leaves behind when it drains, is limited, stopped, or hits a wall."""
 
-import asyncio
 import os
 import signal
 import threading
@@ -186,8 +185,12 @@ async def test_an_abandoned_upload_is_aborted_by_the_next_run(tmp_path: Path) ->
     world = World(tmp_path, 1)
     world.reader.bodies["0"] = bytes(9 * 1024 * 1024)
     world.source.items = [Item("memory://0", "0")]
-    world.store.fail("PART", lambda: Transient("reset", side=Side.DESTINATION), times=99)
-    asyncio.get_running_loop().call_later(0.3, lambda: world.stop.request("enough", limit=True))
+
+    def reset() -> Transient:
+        world.stop.request("enough", limit=True)
+        return Transient("reset", side=Side.DESTINATION)
+
+    world.store.fail("PART", reset, times=99)
     assert (await world.run()).exit_status == 5
     assert len(world.store.uploads) == 1
     world.store.failures.clear()

@@ -317,6 +317,7 @@ async def test_an_upload_that_a_killed_run_left_open_is_continued() -> None:
     await mover.store.put_part("a.jpg", upload_id, 1, first, hashlib.sha256(first).digest(), Digest.SHA256)
     mover.store.requests.clear()
     outcome = await mover.move(a_task(again=True, upload=OpenUpload(upload_id, SMALL)))
+    assert mover.store.requests["HEAD"] == 1, "what stands there is asked for once"
     assert isinstance(outcome, Stored)
     assert mover.store.requests["PART"] == 2
     assert "CREATE" not in mover.store.requests
