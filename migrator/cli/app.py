@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from migrator.cli import (
     cleaning,
+    copying,
     failing,
     history,
     looking,
@@ -104,7 +105,7 @@ def about(
     """
 
 
-for group in (preparing, moving, looking, history, preview, proving, undoing, cleaning, orphans, trying):
+for group in (preparing, moving, copying, looking, history, preview, proving, undoing, cleaning, orphans, trying):
     for name, command in group.commands.items():
         app.command(name)(command)
 

@@ -49,22 +49,26 @@ EVERY = 1000
 """Things between two lines of progress."""
 
 
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be undone, thing by thing; nothing changes.")
+]
+RunNumber = Annotated[
+    int | None, typer.Option("--run", metavar="N", min=1, help="Only what this run did (see `migrator report`).")
+]
+DropColumns = Annotated[
+    bool,
+    typer.Option("--drop-columns", help="Also drop columns that `setup` added, where no row holds a value in them."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")]
+
+
 def rollback(
     config_file: ConfigFile = CONFIG_FILE,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be undone, thing by thing; nothing changes.")
-    ] = False,
-    run: Annotated[
-        int | None, typer.Option("--run", metavar="N", min=1, help="Only what this run did (see `migrator report`).")
-    ] = None,
+    dry_run: DryRun = False,
+    run: RunNumber = None,
     source: SourceNames = None,
-    drop_columns: Annotated[
-        bool,
-        typer.Option(
-            "--drop-columns", help="Also drop columns that `setup` added, where no row holds a value in them."
-        ),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")] = False,
+    drop_columns: DropColumns = False,
+    yes: Yes = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_file: LogFile = None,
