@@ -3,18 +3,22 @@
 import json
 import os
 import random
-from collections.abc import Mapping
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Migration, finish
-from tests.faults.kills import fault_seed
+from tests.faults.harness import Migration, finish, tree_source
+from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
+from tests.faults.proxy import Proxy, Rule
 from tests.faults.servers import Server
-from tests.faults.test_row_34_rollback import miscounted, snapshot
+from tests.faults.test_row_34_rollback import Rolling, miscounted, snapshot
 from tests.faults.test_rows_verify import damage
 from tests.faults.world import small_tree, write_tree
 
@@ -268,3 +272,94 @@ def test_objects_without_versions_go_under_a_condition_or_not_at_all(
     assert old.client().list_objects_v2(Bucket=old.name).get("Contents", []) == []
     assert migration.run("rollback", "--yes").status == 1
     assert len(bucket.client().list_objects_v2(Bucket=bucket.name)["Contents"]) == len(CONTENTS)
+
+
+class Cleaning(Migration):
+    """The same migration, of which every run is a cleanup."""
+
+    def __init__(self, migration: Migration, *words: str) -> None:
+        self.__dict__.update(migration.__dict__)
+        self.words = words or ("cleanup", "--yes", "--without-condition")
+
+    def start(
+        self,
+        *arguments: str,
+        before: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> "subprocess.Popen[str]":
+        words = arguments or self.words
+        return super().start(*words, before=before, environment=environment, stdout=stdout, stderr=stderr)
+
+
+def _killed_at_any_moment(folder: Path, server: Server, bucket: Bucket, proxy: Proxy, kills: int) -> None:
+    """Cleanup and then rollback, killed again and again: bucket, versions and files are what they were before."""
+    tree = {f"dir{number % 3}/{number}.bin": bytes([number]) * 99 for number in range(20)}
+    write_tree(folder / "tree", tree)
+    old = old_bucket(server, {f"old/{key}": body for key, body in tree.items()}, versioned=True)
+    sources = [tree_source(folder / "tree"), bucket_source(old, prefix="old/", endpoint_url=proxy.url)]
+    before = files(folder / "tree"), snapshot(old), snapshot(bucket)
+    migration = migrated(folder, bucket, endpoint=proxy.url, sources=sources)
+    stored = snapshot(bucket)
+    seed = fault_seed()
+    draw = random.Random(seed)
+    killed = run_killed(Cleaning(migration), proxy, draw, kills, 150, ANSWERS)
+    assert snapshot(bucket) == stored, f"FAULT_SEED={seed}"
+    assert trashed(folder / "tree") == tree.keys(), f"FAULT_SEED={seed}"
+    assert old.client().list_objects_v2(Bucket=old.name).get("Contents", []) == [], f"FAULT_SEED={seed}"
+    killed += run_killed(Rolling(migration), proxy, draw, kills, 150, ANSWERS)
+    after = files(folder / "tree"), snapshot(old), snapshot(bucket)
+    assert after == before, f"FAULT_SEED={seed}"
+    assert migration.rows("select distinct state from cleaned") == [("restored",)], f"FAULT_SEED={seed}"
+    assert miscounted(migration) == []
+    print(f"{killed} kills, FAULT_SEED={seed}")
+
+
+def test_killed_at_any_moment_every_source_comes_back(
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
+) -> None:
+    _killed_at_any_moment(folder, server, bucket, proxy, fault_kills(3))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@SERVERS
+def test_killed_twenty_times_every_source_comes_back(
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
+) -> None:
+    _killed_at_any_moment(folder, server, bucket, proxy, fault_kills(20))
+
+
+def test_an_answer_that_was_lost_hides_nothing_twice(
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
+) -> None:
+    old = old_bucket(server, CONTENTS, versioned=True)
+    before = snapshot(old)
+    migration = migrated(folder, bucket, sources=[bucket_source(old, endpoint_url=proxy.url)])
+    proxy.rules.append(Rule(actions.cut_answer(0), method="DELETE", target=r"/a/", times=3))
+    assert gone(cleanup(migration)) == len(CONTENTS)
+    markers = [key for key, told in snapshot(old).items() if told == "delete marker"]
+    assert len(markers) == len(CONTENTS)
+    assert migration.run("rollback", "--yes").status == 0
+    assert snapshot(old) == before
+
+
+def test_row_30_a_signal_drains_and_the_next_cleanup_goes_on(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    contents = small_tree(folder, count=60, size=100)
+    migration = migrated(folder, bucket)
+    migration.environment["MIGRATOR_DESTINATION__ENDPOINT_URL"] = proxy.url
+    proxy.rules.append(Rule(actions.delay(0.2), method="HEAD", target=r"/dir", times=None))
+    process = migration.start("cleanup", "--yes")
+    proxy.wait("HEAD", r"/dir", 20)
+    os.kill(process.pid, signal.SIGINT)
+    ended = finish(process)
+    assert ended.status == 130, ended.words
+    assert "the same command again goes on where this stopped" in ended.stdout
+    assert "Traceback" not in ended.words
+    proxy.rules.clear()
+    went = len(trashed(folder / "tree"))
+    assert 0 < went < 60
+    assert migration.rows("select count(*) from cleaned where state = 'intended'") == [(0,)]
+    assert gone(cleanup(migration)) == 60 - went
+    assert trashed(folder / "tree") == contents.keys()
