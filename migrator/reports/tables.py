@@ -102,7 +102,7 @@ def capabilities(found: Capabilities) -> list[tuple[str, str]]:
     """(what, how) of all that was seen to be honoured."""
     return [
         ("conditional puts", _yes(found.conditional_put)),
-        ("at the end of multipart uploads", _yes(found.conditional_complete)),
+        ("conditional ends of multipart uploads", _yes(found.conditional_complete)),
         ("check of small objects", words.DIGESTS[found.digest]),
         ("check of parts of large objects", words.DIGESTS[found.part_digest]),
         ("versioning", _yes(found.versioned)),

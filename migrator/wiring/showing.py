@@ -49,27 +49,32 @@ def _chosen(view: LedgerView) -> list[Picture]:
 
 
 async def _read(config: Config, bucket: str, pictures: Sequence[Picture]) -> Sheet:
+    """Raises the first error where not one of them could be read."""
     async with asyncio.timeout(PATIENCE), open_store(config, bucket) as store:
-        await store.check_bucket()
-        return Sheet(tuple(await asyncio.gather(*(_shown(store, picture) for picture in pictures))))
+        found = await asyncio.gather(*(_body(store, picture) for picture in pictures))
+    errors = [body for body in found if isinstance(body, MigratorError)]
+    if len(errors) == len(found):
+        raise errors[0]
+    return Sheet(tuple(_shown(picture, body) for picture, body in zip(pictures, found, strict=True)))
 
 
-async def _shown(store: Store, picture: Picture) -> Shown:
-    try:
-        body = await _body(store, picture)
-    except MigratorError as error:
-        return Shown(picture, None, f"It could not be read: {error}")
+def _shown(picture: Picture, body: bytes | MigratorError) -> Shown:
+    if isinstance(body, MigratorError):
+        return Shown(picture, None, f"It could not be read: {body}")
     same = len(body) == picture.size and hashlib.sha256(body).hexdigest() == picture.sha256
     if not same or sniff(body) != picture.content_type:
         return Shown(picture, None, "Something else stands there now than was stored.")
     return Shown(picture, body)
 
 
-async def _body(store: Store, picture: Picture) -> bytes:
+async def _body(store: Store, picture: Picture) -> bytes | MigratorError:
     """The object's bytes; of a larger one than was stored only the beginning, which is enough to tell."""
     body = bytearray()
-    async for piece in store.read(picture.key):
-        body += piece
-        if len(body) > picture.size:
-            break
+    try:
+        async for piece in store.read(picture.key):
+            body += piece
+            if len(body) > picture.size:
+                break
+    except MigratorError as error:
+        return error
     return bytes(body)
