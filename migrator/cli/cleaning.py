@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migrator.cli.observers.several import Silent
-from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose, Yes
 from migrator.cli.output import Output, complain, observing
 from migrator.cli.summary import aimed, command
 from migrator.core.errors import ConfigError, Interrupted
@@ -45,7 +45,7 @@ def cleanup(
             help="Delete objects also where their server does not look at the ETag; HEAD comes right before.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

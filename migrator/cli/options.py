@@ -59,3 +59,4 @@ Verified = Annotated[
     typer.Option("--verified", help="Not what failed, but what the last verify found so; may be given twice."),
 ]
 Rescan = Annotated[bool, typer.Option("--rescan", help="Scan complete sources again, from the beginning.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")]

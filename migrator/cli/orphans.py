@@ -1,5 +1,6 @@
 """Commands that tidy up: orphans."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migrator.cli.asking import confirm
-from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose, Yes
 from migrator.cli.output import Output, complain, observing, paint
 from migrator.cli.summary import command
 from migrator.clients.refusals import shown
@@ -64,7 +65,7 @@ def orphans(
         bool, typer.Option("--foreign", help="With --delete: remove everything that is listed, whoever put it there.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --delete: only say what would be removed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")] = False,
+    yes: Yes = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
     log_file: LogFile = None,
@@ -91,6 +92,11 @@ def orphans(
     for given, name in ((foreign, "--foreign"), (dry_run, "--dry-run"), (yes, "--yes")):
         if given and not delete:
             raise ConfigError(f"{name}: nothing is removed without --delete", hint="give both, or neither")
+    if delete and not (dry_run or yes or sys.stdin.isatty()):
+        raise ConfigError(
+            "nothing is removed without the migration's name typed on a terminal",
+            hint="in scripts: --yes, after a look at --dry-run",
+        )
     options = OrphanOptions(marks or delete, foreign, _age(older_than))
     config = wiring.load_config(config_file, {})
     output = Output(verbose, quiet, as_json, log_file)

@@ -8,7 +8,7 @@ import typer
 from migrator.cli.asking import confirm
 from migrator.cli.history import head_of
 from migrator.cli.observers.several import Silent
-from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose
+from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose, Yes
 from migrator.cli.output import Output, complain, observing, paint
 from migrator.cli.summary import command
 from migrator.core.errors import ConfigError
@@ -59,7 +59,6 @@ DropColumns = Annotated[
     bool,
     typer.Option("--drop-columns", help="Also drop columns that `setup` added, where no row holds a value in them."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the migration's name: for scripts.")]
 
 
 def rollback(
