@@ -1,6 +1,7 @@
 """The oracle: raw S3, the ledger as plain SQLite, and what ought to be there. Shares no code with the tool."""
 
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -61,6 +62,7 @@ def check(
     return [
         *bucket_differences(bucket, expected),
         *ledger_differences(ledger, expected, failed),
+        *audit_differences(ledger),
     ]
 
 
@@ -160,3 +162,36 @@ def tally_differences(database: sqlite3.Connection) -> list[str]:
     return [f"rows say {row}, the tallies do not" for row in sorted(rows - tallies)] + [
         f"the tallies say {row}, the rows do not" for row in sorted(tallies - rows)
     ]
+
+
+_CHANGED = """
+    select 'object', key from items where state = 'stored' and without_original is null
+    union all select 'variant', key from variants where state = 'stored'
+    union all select 'row', primary_key from records where state = 'recorded' and before_image is not null
+"""
+"""What the ledger says was changed outside it."""
+
+
+def audit_differences(ledger: Path) -> list[str]:
+    """The audit log against itself, and against all that the ledger says was done: each has a line of it."""
+    hashes: list[str] = []
+    told: set[tuple[str, str]] = set()
+    path = ledger.with_suffix(".audit.jsonl")
+    for raw in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        body, _, end = raw.rpartition(b',"hash":"')
+        digest = hashlib.sha256(body + b"}").hexdigest()
+        line = json.loads(raw)
+        follows = (line["number"], line["previous"]) == (len(hashes) + 1, hashes[-1] if hashes else "0" * 64)
+        if end != f'{digest}"}}\n'.encode() or not follows:
+            return [f"the audit log is broken at line {len(hashes) + 1}"]
+        hashes.append(digest)
+        if line["deed"] in ("put", "copy", "adopt", "update"):
+            told.add((line["kind"], line["name"]))
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as database:
+        changed = database.execute(_CHANGED).fetchall()
+        known = database.execute("select value from meta where key = 'audit'").fetchone()
+    found = [f"the audit log does not tell of {kind} {name!r}" for kind, name in changed if (kind, name) not in told]
+    head = json.loads(known[0]) if known else None
+    if head and hashes[head["number"] - 1 : head["number"]] != [head["hash"]]:
+        found.append(f"the audit log is not the one that the ledger knows: {head}")
+    return found

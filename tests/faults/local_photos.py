@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from benchmarks.photographs import photograph_jpeg
-from tests.faults.checker import Bucket, tally_differences
+from tests.faults.checker import Bucket, audit_differences, tally_differences
 from tests.faults.harness import TIMEOUT, Finished, Migration, finish
 from tests.faults.two_buckets_database import Database
 
@@ -298,7 +298,7 @@ def ledger_differences(ledger: Path, album: Album) -> list[str]:
         tallies = database.execute(
             "SELECT name, format, state, sum(variants) FROM variant_tallies WHERE variants <> 0 GROUP BY 1, 2, 3"
         ).fetchall()
-        found = tally_differences(database)
+        found = [*tally_differences(database), *audit_differences(ledger)]
     ought = sorted((photo.original, "stored", hashlib.sha256(photo.body).hexdigest()) for photo in album.photos)
     if sorted(items) != ought:
         found.append(f"items: {sorted(set(items) ^ set(ought))[:4]}")

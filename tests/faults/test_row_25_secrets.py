@@ -92,7 +92,9 @@ def test_row_25_no_secret_is_left_anywhere(folder: Path, bucket: Bucket, proxy: 
         assert [run.status for run in runs] == [1, 1, 1], runs[1].words
     for form in ("json", "csv", "md"):
         runs.append(migration.run("report", "--format", form))
-    runs.append(migration.run("status", "--json"))
+    runs += [migration.run(*command) for command in (("status", "--json"), ("events",), ("events", "--json"))]
+    assert "put" in runs[-1].words
+    assert migration.ledger.with_suffix(".audit.jsonl").is_relative_to(migration.folder), "it is searched as well"
     assert "/gone.jpg" in "".join(run.words for run in runs)
     items = migration.items()
     assert {items[key][0] for key in ("good.jpg", "good2.jpg", "user.jpg")} == {"stored"}
@@ -136,7 +138,8 @@ def everything(migration: Migration) -> list[Finished]:
     commands = (("test-connection",), ("plan", "-vv"), ("migrate", "-vv"), ("migrate", "-vv", "--json"))
     runs = [migration.run(*command) for command in commands]
     reports = [migration.run("report", "--format", form) for form in ("json", "csv", "md")]
-    return [*runs, *reports, migration.run("status", "--json"), migration.run("setup", "--dry-run")]
+    looks = (("status", "--json"), ("events", "--json"), ("setup", "--dry-run"))
+    return [*runs, *reports, *(migration.run(*command) for command in looks)]
 
 
 def addresses(database: TestDatabase) -> dict[str, str]:

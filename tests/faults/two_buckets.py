@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
-from tests.faults.checker import Bucket
+from tests.faults.checker import Bucket, audit_differences
 from tests.faults.harness import Migration
 from tests.faults.proxy import Forward, Rule
 from tests.faults.two_buckets_database import Database
@@ -160,4 +160,5 @@ def everything_wrong(
         *change_differences(database.changes(), world.updates, stood.since),
         *structure_differences(structure, grown),
         *ledger_differences(migration.ledger, world, rows),
+        *audit_differences(migration.ledger),
     ]
