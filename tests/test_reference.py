@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrator.cli.template import KINDS, template
-from migrator.core.config import Config, Destination, Section, Transfer, Variant
+from migrator.core.config import Cleanup, Config, Destination, Section, Transfer, Variant
 from migrator.core.errors import ConfigError
 from migrator.core.loading import load
 from migrator.core.schema import SOURCES
@@ -23,7 +23,7 @@ def test_the_reference_is_up_to_date() -> None:
 
 
 def test_every_key_is_described() -> None:
-    models: tuple[type[Section], ...] = (Config, Destination, Transfer, Variant, *SOURCES.values())
+    models: tuple[type[Section], ...] = (Cleanup, Config, Destination, Transfer, Variant, *SOURCES.values())
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name} has no description"
@@ -38,8 +38,8 @@ def test_the_template_loads_as_it_stands_and_shows_every_key_at_its_default(kind
     assert (config.name, config.sources[0].type) == ("lots", kind)
 
     shown = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE))
-    known = {name for model in (Config, Destination, Transfer, SOURCES[kind]) for name in model.model_fields}
-    assert shown == known - {"destination", "sources", "transfer", "update"}  # [sources.update] is a table of its own
+    known = {name for model in (Config, Cleanup, Destination, Transfer, SOURCES[kind]) for name in model.model_fields}
+    assert shown == known - {"cleanup", "destination", "sources", "transfer", "update"}  # [sources.update] is a table of its own
 
     path.write_text(SETTING.sub(r"\1", text))
     assert load(path, {}, {}) == config

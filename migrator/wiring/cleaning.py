@@ -24,6 +24,7 @@ from migrator.stores.removers import SchemeRemover
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
 from migrator.wiring.moving import check_bucket
 from migrator.wiring.trash import trash_roots
+from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
 CANARIES = "source_canaries"
 """Where the ledger keeps canaries that stand in buckets of sources: JSON, [source, bucket] -> key."""
@@ -67,6 +68,7 @@ async def _cleanup(
     *,
     without_condition: bool,
 ) -> CleanupResult:
+    await refuse_after_unfinished_rollback(ledger)
     bucket = await chosen_bucket(config, ledger)
     error: MigratorError | None = None
     async with (

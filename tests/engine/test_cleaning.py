@@ -40,7 +40,7 @@ def looking_keeps(
     one: Candidate | None = None,
     **told: Any,
 ) -> Kept | None:
-    facts = {"owned": False, "ledger_id": "ledger", "trusted": True} | told
+    facts: dict[str, Any] = {"owned": False, "ledger_id": "ledger", "trusted": True} | told
     verdict = by_looking(one or candidate(), seen, {**STANDING, **(standing or {})}, **facts)
     return verdict[0] if verdict else None
 
