@@ -44,8 +44,8 @@ coverage: $(VENV)/installed ## the tests with line and branch coverage, at least
 smoke: $(VENV)/installed ## the installed command, end to end, against a real server process
 	@$(BIN)/python -m pytest -q tests/smoke
 
-conformance: $(VENV)/installed ## the store's contract on every server that is here
-	@$(BIN)/python -m pytest -n 0 -ra tests/stores
+conformance: $(VENV)/installed ## the store's contract, and lifecycle rules, on every server that is here
+	@$(BIN)/python -m pytest -n 0 -ra tests/stores tests/setup/test_lifecycle.py
 
 servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come with the environment
 	@tests/servers/install

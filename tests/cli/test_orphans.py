@@ -1,11 +1,14 @@
 """orphans: what nothing explains is listed, what is ours is removed, and nothing else."""
 
+import fcntl
 import json
 import os
+import pty
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +112,39 @@ def test_delete_takes_what_is_ours_and_leaves_the_rest(moved: Project) -> None:
     assert sorted(moved.objects()) == ["photos/a.txt", "photos/b.txt", "photos/c.txt"]
 
 
-def test_nothing_goes_before_the_name_is_typed(moved: Project) -> None:
+@contextmanager
+def asked(project: Project, *arguments: str) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
+    """A command that has just asked for the name on its terminal: where to type, and the process."""
+    keyboard, terminal = pty.openpty()
+    process = project.start(*arguments, stdin=terminal)
+    try:
+        assert process.stderr
+        assert process.stderr.readline().endswith("Type its name to go on:\n")
+        yield keyboard, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(keyboard)
+        os.close(terminal)
+
+
+def test_without_a_terminal_nothing_goes_unless_that_is_said(moved: Project) -> None:
     put(moved, "photos/ours.txt", f"{ledger_id(moved)}/77")
     ended = moved.run("orphans", "--delete")
-    assert ended.status == 2
-    assert "This removes 1 orphan, 5 B of the migration trial" in ended.err
-    assert "nothing was removed: the name of the migration was not typed" in ended.err
+    assert (ended.status, ended.out) == (2, "")
+    assert "nothing is removed without the migration's name typed on a terminal" in ended.err
     assert "photos/ours.txt" in moved.objects()
-    process = moved.start("orphans", "--delete", "-q", stdin=subprocess.PIPE)
-    out, err = process.communicate("trial\n", timeout=60)
-    assert (process.returncode, "Removed 1 orphan" in out) == (0, True), err
-    assert "photos/ours.txt" not in moved.objects()
+
+
+@pytest.mark.parametrize(("typed", "status", "stays"), [("trial\n", 0, False), ("yes\n", 2, True)])
+def test_the_name_that_is_typed_decides(moved: Project, typed: str, status: int, stays: bool) -> None:
+    put(moved, "photos/ours.txt", f"{ledger_id(moved)}/77")
+    with asked(moved, "orphans", "--delete", "-q") as (keyboard, process):
+        os.write(keyboard, typed.encode())
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, "photos/ours.txt" in moved.objects()) == (status, stays)
+    assert ("nothing was removed" in err) is stays
+    assert ("Removed 1 orphan, 5 B." in out) is not stays
 
 
 @pytest.mark.parametrize("option", ["--foreign", "--dry-run", "--yes"])
@@ -136,12 +161,10 @@ def test_an_age_that_is_none_is_refused(moved: Project) -> None:
 def test_what_was_written_again_since_it_was_listed_stays(moved: Project) -> None:
     """Between the list and the typed name somebody puts something else there."""
     put(moved, "photos/ours.txt", f"{ledger_id(moved)}/77")
-    process = moved.start("orphans", "--delete", stdin=subprocess.PIPE)
-    assert process.stderr
-    assert process.stdin
-    assert process.stderr.readline().endswith("Type its name to go on:\n")
-    moved.server.client().put_object(Bucket=moved.bucket, Key="photos/ours.txt", Body=b"something else")
-    out, _ = process.communicate("trial\n", timeout=60)
+    with asked(moved, "orphans", "--delete") as (keyboard, process):
+        moved.server.client().put_object(Bucket=moved.bucket, Key="photos/ours.txt", Body=b"something else")
+        os.write(keyboard, b"trial\n")
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "photos/ours.txt: somebody wrote it again since it was listed" in out
     assert moved.objects()["photos/ours.txt"] == b"something else"
@@ -233,18 +256,6 @@ def test_where_versions_are_kept_that_is_said(moved: Project) -> None:
     assert (len(listed["Versions"]), len(listed["DeleteMarkers"])) == (1, 1)
 
 
-def test_more_than_a_page_is_found_and_removed(project: Project) -> None:
-    project.files(a="photo a")
-    below(project, "photos/{path}")
-    assert project.run("migrate").status == 0
-    mark = f"{ledger_id(project)}/77"
-    for number in range(1050):
-        put(project, f"photos/x{number:04}", mark)
-    ended = project.run("orphans", "--delete", "--yes", "--json")
-    assert (ended.status, summary(ended)["removed"]) == (0, {"count": 1050, "bytes": 5250})
-    assert list(project.objects()) == ["photos/a.txt"]
-
-
 def test_without_a_ledger_nothing_can_be_explained(project: Project) -> None:
     project.files(a="1")
     ended = project.run("orphans")
@@ -283,8 +294,6 @@ class TestFolder:
         assert sorted(path.name for path in (kept / "photos").iterdir()) == ["a.txt", "b.txt"]
 
     def test_what_a_living_run_is_writing_stays(self, project: Project, kept: Path) -> None:
-        import fcntl
-
         session = kept / "_migrator" / "tmp" / "0123456789abcdef"
         session.mkdir(parents=True)
         (session / "half").write_text("half a photo")
@@ -295,3 +304,10 @@ class TestFolder:
             assert (session / "half").exists()
         finally:
             os.close(held)
+
+    def test_more_than_a_page_is_found_and_removed(self, project: Project, kept: Path) -> None:
+        for number in range(1050):
+            (kept / "photos" / f"x{number:04}").write_text("12345")
+        ended = project.run("orphans", "--delete", "--foreign", "--yes", "--json")
+        assert (ended.status, summary(ended)["removed"]) == (0, {"count": 1050, "bytes": 5250})
+        assert sorted(path.name for path in (kept / "photos").iterdir()) == ["a.txt", "b.txt"]

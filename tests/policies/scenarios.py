@@ -246,3 +246,24 @@ def orphans_deleted(on: Stage) -> None:
     on.stand("photos/else.txt")
     on.client().create_multipart_upload(Bucket=on.bucket, Key="photos/film.bin")
     on.run("orphans", "--delete", "--foreign", "--older-than", "7d", "--yes")
+
+
+def cleanup(on: Stage) -> None:
+    on.bucket_source()
+    config = on.project.folder / "migrator.toml"
+    config.write_text(config.read_text() + '\n[cleanup]\ngrace = "0s"\n')
+    on.before("migrate", "--copy-mode", "stream")
+    on.before("verify")
+    on.run("cleanup", "--yes")
+
+
+def cleanup_of_versions(on: Stage) -> None:
+    on.client().put_bucket_versioning(Bucket=on.source, VersioningConfiguration={"Status": "Enabled"})
+    cleanup(on)
+
+
+def cleanup_of_files(on: Stage) -> None:
+    on.files('[cleanup]\ngrace = "0s"\n')
+    on.before("migrate")
+    on.before("verify")
+    on.run("cleanup", "--yes")

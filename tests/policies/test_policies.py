@@ -38,6 +38,12 @@ PLAYED: Mapping[str, tuple[Sequence[str], Play]] = {
     "`rollback`": ((), scenarios.rollback),
     "`rollback` with versions": (["`rollback`"], scenarios.rollback_with_versions),
     "`rollback` of what was overwritten without versions": (["`rollback`"], scenarios.rollback_of_backups),
+    "`cleanup`": ((), scenarios.cleanup_of_files),
+    "`cleanup` of sources in buckets": (["`cleanup`"], scenarios.cleanup),
+    "`cleanup` of sources in buckets with versions": (
+        ["`cleanup`", "`cleanup` of sources in buckets"],
+        scenarios.cleanup_of_versions,
+    ),
     "`orphans`": ((), scenarios.orphans),
     "`orphans --delete`": (["`orphans`"], scenarios.orphans_deleted),
 }

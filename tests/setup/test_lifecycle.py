@@ -1,6 +1,7 @@
 """`setup --lifecycle`: the recommended rules stand beside those of others, once, on servers that keep rules."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def server(request: pytest.FixtureRequest, moto_server: S3Server) -> Iterator[S3
     if request.param == "moto":
         yield moto_server
         return
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip(f"{request.param}: one instance for all, so not in parallel tests; `make conformance` runs it")
     try:
         with ceph(int(request.param[-2:])) as found:
             yield found
