@@ -18,7 +18,7 @@ def test_a_seed_is_a_photograph() -> None:
 
 @pytest.mark.parametrize("name", ["six-migrator", "six-script"])
 def test_six_variants_are_counted_and_compared(name: str, photos: list[bytes]) -> None:
-    found = images.CONTESTANTS[name](photos, 1)
+    found = images.CONTESTANTS[name](photos[:1], 1)
     assert found["cpu"] > 0.01
     assert 1 <= found["encodes"] <= 15
     for image_format in images.FORMATS:

@@ -17,7 +17,7 @@ from migrator.sources import table as table_module
 from tests.sources.scanning import Scanned, whole
 from tests.sources.tables import KINDS, execute, new_database, resumed, table
 
-ROWS = 10_000
+ROWS = 4_000
 QUERY = "SELECT * FROM images"
 
 
@@ -31,8 +31,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> int:
     """Pages so small that a scan has many."""
-    monkeypatch.setattr(table_module, "PAGE_ROWS", 700)
-    return 700
+    monkeypatch.setattr(table_module, "PAGE_ROWS", 280)
+    return 280
 
 
 def mark(url: str) -> str:
@@ -104,7 +104,7 @@ def test_every_row_once_by_a_key_of_every_type(url: str, kind: str, small_pages:
 
 
 def test_every_row_once_by_a_composite_key(url: str, small_pages: int) -> None:
-    rows = [(f"lot {lot}", number, f"{lot}/{number}.jpg") for lot in range(40) for number in range(250)]
+    rows = [(f"lot {lot}", number, f"{lot}/{number}.jpg") for lot in range(40) for number in range(100)]
     random.Random(3).shuffle(rows)
     fill(url, "lot VARCHAR(20), number INTEGER, location VARCHAR(40), PRIMARY KEY (lot, number)", rows)
     for key in (("lot", "number"), ("number", "lot")):
