@@ -1,0 +1,172 @@
+"""`migrator` commands at the price of a fork: a warm process without threads makes a child for each.
+
+A child may be told to die (SIGKILL) at its Nth moment: before a request is written or an answer read, before and after
+a commit of SQLite, before a file is renamed, linked or removed.
+"""
+
+import asyncio.selector_events
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import typer.main
+
+ROOT = Path(__file__).parents[2]
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended and what it said; status -9: it was killed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> str:
+        """All that it said."""
+        return self.out + self.err
+
+
+class Commands:
+    """Runs commands while the `with` block lasts."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {**environment, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+
+    def __enter__(self) -> Self:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.model.commands"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environment,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.kill()
+        self._server.communicate()
+
+    def run(self, folder: Path, arguments: Sequence[str], kill_at: int = 0) -> Ended:
+        """`migrator ARGUMENTS` in `folder`; killed at its moment `kill_at`, if it lives that long."""
+        assert self._server.stdin
+        assert self._server.stdout
+        order = {"folder": str(folder), "arguments": list(arguments), "kill_at": kill_at}
+        self._server.stdin.write(json.dumps(order) + "\n")
+        self._server.stdin.flush()
+        status = int(self._server.stdout.readline())
+        return Ended(status, (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
+
+
+def serve() -> None:
+    """Answers orders on stdin with the status of what was run."""
+    for package in ("migrator", "sqlalchemy.dialects.sqlite", "aiobotocore", "sqlite_utils"):
+        _warm(package)
+    from migrator.cli.app import app
+
+    command = typer.main.get_command(app)
+    gc.freeze()  # a collection in a child would copy every page of what is shared
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if not child:
+            _run(command, order)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _warm(package: str) -> None:
+    module = importlib.import_module(package)
+    if package != "migrator":
+        return
+    for found in pkgutil.walk_packages(module.__path__, "migrator."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+
+
+def _run(command: Callable[[Sequence[str]], object], order: dict[str, Any]) -> None:
+    status = 1
+    try:
+        os.chdir(order["folder"])
+        for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
+            flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            os.dup2(os.open(name, flags, 0o600), number)
+        if order["kill_at"]:
+            arm(order["kill_at"])
+        command(order["arguments"])
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def arm(moment: int) -> None:
+    """From now on this process counts its moments, and dies at the one that is `moment`."""
+    left = moment
+
+    def tick() -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    transport: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    for name in ("write", "_read_ready"):
+        setattr(transport, name, _before(tick, getattr(transport, name)))
+
+    class Counted(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            counts = sql.startswith("COMMIT")
+            if counts:
+                tick()
+            cursor = super().execute(sql, *parameters)
+            if counts:
+                tick()
+            return cursor
+
+        def commit(self) -> None:
+            tick()
+            super().commit()
+            tick()
+
+    connect = sqlite3.connect
+
+    def counted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return connect(*arguments, factory=Counted, **options)
+
+    sqlite3.connect = sqlite3.dbapi2.connect = counted  # type: ignore[assignment]
+
+    def hook(event: str, _: Any) -> None:
+        if event in ("os.rename", "os.remove", "os.link"):
+            tick()
+
+    sys.addaudithook(hook)
+
+
+def _before(tick: Callable[[], None], method: Callable[..., Any]) -> Callable[..., Any]:
+    def ticking(*arguments: Any) -> Any:
+        tick()
+        return method(*arguments)
+
+    return ticking
+
+
+if __name__ == "__main__":
+    serve()
