@@ -130,7 +130,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A source, and every item that is made of it."""
+    """A source, and every item that is made of it: first those that name it so, then those that name it otherwise."""
 
     location: str
     claims: tuple[Claim, ...]

@@ -165,7 +165,7 @@ class Cleanup:
         cleaned = replace(nothing, way=way, size=seen.size)
         if self.options.dry_run:
             return cleaned
-        items = tuple(claim.task.id for claim in candidate.claims)
+        items = tuple(claim.task.id for claim in candidate.claims if claim.task.location == candidate.location)
         removal = await self.ledger.intend(
             Removal(
                 candidate.location,

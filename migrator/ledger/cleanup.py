@@ -30,23 +30,32 @@ class Naming:
     ledger_id: str
 
 
+_SHARING = (
+    "CREATE TEMP TABLE IF NOT EXISTS shared (location TEXT PRIMARY KEY, first INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS shared_items (location TEXT NOT NULL, item INTEGER NOT NULL,"
+    " PRIMARY KEY (location, item)) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS twins (fingerprint TEXT NOT NULL, location TEXT NOT NULL, item INTEGER NOT NULL,"
+    " PRIMARY KEY (fingerprint, item)) WITHOUT ROWID",
+    "DELETE FROM temp.shared",
+    "DELETE FROM temp.shared_items",
+    "DELETE FROM temp.twins",
+    "INSERT INTO temp.shared SELECT location, min(id) FROM items WHERE substr(location, 1, 4) <> 'http'"
+    " GROUP BY location HAVING count(*) > 1",
+    "INSERT INTO temp.shared_items SELECT location, id FROM items WHERE location IN (SELECT location FROM temp.shared)",
+    # One file under several names, by hard or symbolic links: time, size and inode are the same.
+    "INSERT INTO temp.twins SELECT fingerprint, location, id FROM items WHERE fingerprint IN (SELECT fingerprint"
+    " FROM items WHERE substr(location, 1, 5) = 'file:' AND fingerprint IS NOT NULL"
+    " GROUP BY fingerprint HAVING min(location) <> max(location)) AND substr(location, 1, 5) = 'file:'",
+    "INSERT OR IGNORE INTO temp.shared SELECT location, min(item) FROM temp.twins GROUP BY location",
+    "INSERT OR IGNORE INTO temp.shared_items SELECT DISTINCT one.location, other.item FROM temp.twins AS one"
+    " JOIN temp.twins AS other ON other.fingerprint = one.fingerprint",
+)
+
+
 def begin(connection: sqlite3.Connection) -> None:
-    """See the port. One sort of all locations: an index over them would cost every scan more."""
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS shared (location TEXT PRIMARY KEY, first INTEGER NOT NULL)")
-    connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS shared_items (location TEXT NOT NULL, item INTEGER NOT NULL,"
-        " PRIMARY KEY (location, item)) WITHOUT ROWID"
-    )
-    connection.execute("DELETE FROM temp.shared")
-    connection.execute("DELETE FROM temp.shared_items")
-    connection.execute(
-        "INSERT INTO temp.shared SELECT location, min(id) FROM items WHERE substr(location, 1, 4) <> 'http'"
-        " GROUP BY location HAVING count(*) > 1"
-    )
-    connection.execute(
-        "INSERT INTO temp.shared_items SELECT location, id FROM items"
-        " WHERE location IN (SELECT location FROM temp.shared)"
-    )
+    """See the port. A sort of all locations, and one of fingerprints: an index over them would cost every scan more."""
+    for statement in _SHARING:
+        connection.execute(statement)
 
 
 def candidates(
@@ -65,10 +74,15 @@ def candidates(
     members = {item: [item] for item, _, first in found if first is None}
     members |= {item: _sharing(connection, location) for item, location, first in found if first is not None}
     claims = claims_of(connection, naming, [one for group in members.values() for one in group])
-    groups = [Candidate(location, tuple(claims[one] for one in members[item])) for item, location, _ in found]
+    groups = [_group(location, [claims[one] for one in members[item]]) for item, location, _ in found]
     if sources:
         groups = [group for group in groups if any(claim.task.source in sources for claim in group.claims)]
     return groups, after + limit if after + limit < last else None
+
+
+def _group(location: str, claims: Sequence[Claim]) -> Candidate:
+    """Those of this very name come first: the others tell only whether it may go."""
+    return Candidate(location, tuple(sorted(claims, key=lambda claim: claim.task.location != location)))
 
 
 def _sharing(connection: sqlite3.Connection, location: str) -> list[int]:

@@ -200,6 +200,37 @@ def test_row_29_links_are_no_sources_of_their_own(project: Project) -> None:
     assert (project.folder / "photos/link.txt").is_symlink()
 
 
+def test_row_29_a_file_goes_only_when_all_its_names_may(project: Project) -> None:
+    project.files(a="photo a", b="photo b")
+    (project.folder / "photos/link.txt").symlink_to("a.txt")
+    os.link(project.folder / "photos/b.txt", project.folder / "photos/hard.txt")
+    project.configure(PHOTOS + "\nfollow_symlinks = true" + NO_GRACE)
+    run(project, "migrate")
+    for key in ("link.txt", "hard.txt"):
+        project.server.client().delete_object(Bucket=project.bucket, Key=key)
+    run(project, "verify", status=1)
+    summary = told(project, "--yes")
+    assert (kept(summary), gone(summary)) == ({"differs": 4}, 0)
+    run(project, "retry --verified missing", "migrate", "verify")
+    summary = told(project, "--yes")
+    assert (kept(summary), gone(summary)) == ({"link": 1}, 3)
+
+
+def test_row_29_renaming_within_a_bucket_leaves_the_new_names(project: Project) -> None:
+    client = project.server.client()
+    for name in ("a", "b"):
+        client.put_object(Bucket=project.bucket, Key=f"old/{name}", Body=name.encode())
+    project.configure(
+        f'[[sources]]\nname = "old"\ntype = "bucket"\nbucket = "{project.bucket}"\nmatch = "^(old/)?(?P<name>.*)$"\n'
+        f'key = "new/{{name}}"\nexclude = ["_migrator/"]{NO_GRACE}'
+    )
+    run(project, "migrate", "verify", "migrate --rescan", "verify")
+    assert gone(told(project, "--yes")) == 2
+    run(project, "migrate --rescan")
+    assert gone(told(project, "--yes")) == 0
+    assert project.objects() == {"new/a": b"a", "new/b": b"b"}
+
+
 def to_folder(project: Project, root: str) -> Path:
     """A migration of photos/ into a folder."""
     folder = project.folder / root
