@@ -267,3 +267,14 @@ def cleanup_of_files(on: Stage) -> None:
     on.before("migrate")
     on.before("verify")
     on.run("cleanup", "--yes")
+
+
+def rollback_of_cleaned_up_versions(on: Stage) -> None:
+    on.client().put_bucket_versioning(Bucket=on.source, VersioningConfiguration={"Status": "Enabled"})
+    on.bucket_source()
+    config = on.project.folder / "migrator.toml"
+    config.write_text(config.read_text() + '\n[cleanup]\ngrace = "0s"\n')
+    for words in (["migrate", "--copy-mode", "stream"], ["verify"], ["cleanup", "--yes"]):
+        on.before(*words)
+    on.run("rollback", "--yes")
+    assert len(on.client().list_objects_v2(Bucket=on.source)["Contents"]) == 2

@@ -38,6 +38,7 @@ PLAYED: Mapping[str, tuple[Sequence[str], Play]] = {
     "`rollback`": ((), scenarios.rollback),
     "`rollback` with versions": (["`rollback`"], scenarios.rollback_with_versions),
     "`rollback` of what was overwritten without versions": (["`rollback`"], scenarios.rollback_of_backups),
+    "`rollback` of sources in buckets with versions": (["`rollback`"], scenarios.rollback_of_cleaned_up_versions),
     "`cleanup`": ((), scenarios.cleanup_of_files),
     "`cleanup` of sources in buckets": (["`cleanup`"], scenarios.cleanup),
     "`cleanup` of sources in buckets with versions": (
