@@ -24,7 +24,9 @@ Newest = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help=
 
 
 def runs(config_file: ConfigFile = CONFIG_FILE, limit: Newest = None, as_json: Json = False) -> int:
-    """List the runs: what, when, how it ended, what was moved; the newest last.
+    """List the runs and how they ended.
+
+    What, when, how long, how many objects and bytes, requests; the newest last.
 
     \b
     Examples:
@@ -65,7 +67,9 @@ def events(
     limit: Newest = None,
     as_json: Json = False,
 ) -> int:
-    """List what was changed outside the ledger: objects, rows, buckets; from the audit log, the newest last.
+    """List what was changed outside the ledger.
+
+    From the audit log: objects, rows, sources, buckets; the newest last.
 
     \b
     Examples:

@@ -20,7 +20,8 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 COMMANDS = [
     *("init", "setup", "test-connection", "smoke"),
     *("plan", "migrate", "retry", "copy"),
-    *("status", "report", "preview", "verify", "rollback", "demo"),
+    *("status", "report", "runs", "events"),
+    *("preview", "verify", "rollback", "cleanup", "orphans", "demo"),
 ]
 
 
