@@ -85,7 +85,8 @@ class Rollback:
         self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
         self._requests = Pace(settings.requests_per_second, self.stop)
         rules = Rules.of(self.config, self.bucket)
-        self._undoing = Undoing(self.store, self.copier, rules, self._requests, self.created)
+        marked = self.config.destination.folder is None
+        self._undoing = Undoing(self.store, self.copier, rules, self._requests, self.created, marked)
 
     async def execute(self) -> None:
         """Undoes everything that is left to undo. Raises what stopped it; what was undone is in the ledger."""

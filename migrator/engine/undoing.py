@@ -29,13 +29,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """Decides and does. Every method raises ObjectError of side "destination"; calling it again is safe."""
+    """Decides and does. Every method raises ObjectError of side "destination"; calling it again is safe.
+
+    marked  whether whatever is put there keeps its mark: a folder without extended attributes has none
+    """
 
     store: Store
     copier: Copier | None
     rules: Rules
     requests: Pace
     created: float
+    marked: bool
 
     async def plan(self, task: Task, placement: Placement) -> Plan:
         """What undoing `placement` takes. Changes nothing."""
@@ -177,6 +181,8 @@ class Undoing:
             return placement.etag in ("", None, standing.etag)
         if not placement.etag or standing.etag != placement.etag:
             return False
+        if self.marked and (placement.variant or not task.location.startswith("s3://")):
+            return False  # somebody put the same bytes there again
         # What a server copied by itself has no mark, or that of its source; nor has a file without attributes.
         return standing.modified is None or standing.modified <= placement.settled_at + CLOCKS
 

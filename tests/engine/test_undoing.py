@@ -48,8 +48,8 @@ class DatedStore(MemoryStore):
         return {key: [kept.body for kept in versions] for key, versions in self.objects.items()}
 
 
-def undoing(store: MemoryStore) -> Undoing:
-    return Undoing(store, None, Rules.of(a_config(), "bucket"), Pace(0, FakeClock()), 500.0)
+def undoing(store: MemoryStore, *, marked: bool = False) -> Undoing:
+    return Undoing(store, None, Rules.of(a_config(), "bucket"), Pace(0, FakeClock()), 500.0, marked)
 
 
 async def undo(store: MemoryStore, placement: Placement) -> Doing:
@@ -71,6 +71,21 @@ async def test_what_was_created_is_deleted_and_nothing_else() -> None:
     store.stand("b.jpg", b"bystander")
     assert await undo(store, settled(store.ours()[0])) is Doing.DELETE
     assert store.bodies() == {"b.jpg": [b"bystander"]}
+
+
+async def test_the_same_bytes_without_our_mark_are_somebodys() -> None:
+    """Where every put of ours has a mark; what a server copied, or a folder without attributes holds, has none."""
+    store = DatedStore()
+    store.stand(KEY, b"the same")
+    standing = await store.head(KEY)
+    assert standing
+    placement = settled(standing.etag)  # the same bytes have the same ETag
+    copied = replace(a_task(KEY), location="s3://old/a.jpg")
+    decided = [
+        (await undoing(store, marked=marked).plan(task, placement)).doing
+        for task, marked in ((a_task(KEY), True), (copied, True), (a_task(KEY), False))
+    ]
+    assert decided == [Doing.LEAVE, Doing.DELETE, Doing.DELETE]
 
 
 @pytest.mark.parametrize("mark", ["ledger/1", "ledger/2", None])
