@@ -133,19 +133,27 @@ class _Cleaning(Silent):
     def __init__(self, output: Output, *, dry_run: bool) -> None:
         self._output = output
         self._dry_run = dry_run
-        self._seen = 0
+        self._seen = self._said = 0
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
+        del message
         if kind is not EventKind.CLEANED:
             return
-        self._seen += 1
-        if not self._dry_run:
-            if self._seen % EVERY == 0:
-                complain([f"{words.count(self._seen, 'source')} looked at"])
-        elif self._output.as_json:
-            self._output.emit({"event": "cleanup", **details, "message": mask_text(message)})
-        elif not self._output.quiet and details["do"] != "keep":
-            self._output.say([f"  {details['do']:<7} {details['location']}"])
+        self._seen += int(str(details["looked_at"]))
+        sources = details["sources"]
+        assert isinstance(sources, list)
+        if self._dry_run:
+            self._show(sources)
+        elif self._seen - self._said >= EVERY:
+            self._said = self._seen
+            complain([f"{words.count(self._seen, 'source')} looked at"])
+
+    def _show(self, sources: list[dict[str, str | int]]) -> None:
+        for source in sources:
+            if self._output.as_json:
+                self._output.emit({"event": "cleanup", **source})
+            elif not self._output.quiet and source["do"] != "keep":
+                self._output.say([f"  {source['do']:<7} {source['location']}"])
 
 
 def _tree(result: "CleanupResult", *, dry_run: bool, purge: bool) -> Mapping[str, object]:

@@ -27,6 +27,7 @@ from migrator.core.errors import Gone as GoneError
 from migrator.core.model import MIB, Fault, Task
 from migrator.core.objects import Standing
 from migrator.core.ports import EventKind, Observer, Reader, Store
+from migrator.core.secrets import mask_text
 from migrator.engine.cleaning import Verdict, by_ledger, by_looking
 from migrator.engine.lanes import through_lanes
 from migrator.engine.patience import Patience
@@ -104,7 +105,7 @@ class Cleanup:
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
-            self._count(Cleaned(removal.location, removal.source, removal.size, None, Kept.REFUSED, str(error)))
+            self._count([Cleaned(removal.location, removal.source, removal.size, None, Kept.REFUSED, str(error))])
             return removal, None
 
     async def _settle_found(self, batch: list[tuple[Removal, Found | None]]) -> None:
@@ -126,12 +127,12 @@ class Cleanup:
     async def _keep(self, batch: list[Cleaned | None]) -> None:
         done = [one for one in batch if one]
         await self.ledger.settle_removals([one.removal for one in done if one.removal])
-        for one in done:
-            self._count(one)
+        self._count(done)
 
-    def _count(self, done: Cleaned) -> None:
-        self.summary.add(done)
-        self.observer.event(EventKind.CLEANED, done.message or "gone", **plain(done))
+    def _count(self, done: Sequence[Cleaned]) -> None:
+        for one in done:
+            self.summary.add(one)
+        tell(self.observer, done, dry_run=self.options.dry_run)
 
     async def clean(self, candidate: Candidate) -> Cleaned | None:
         """One source, patiently; None where the limit was reached. Raises Fatal and Stopped; all else is a result."""
@@ -259,12 +260,18 @@ async def read_digest(reader: Reader, task: Task) -> bytes:
     return found.digest()
 
 
-def plain(done: Cleaned) -> dict[str, str | int]:
-    """For logs and machines."""
+def tell(observer: Observer, done: Sequence[Cleaned], *, dry_run: bool) -> None:
+    """What went; in a dry run also what stays: millions of those would fill a log."""
+    told = [_plain(one) for one in done if dry_run or not one.kept]
+    observer.event(EventKind.CLEANED, f"{len(done)} looked at", looked_at=len(done), sources=told)
+
+
+def _plain(done: Cleaned) -> dict[str, str | int]:
     return {
         "do": "keep" if done.kept else (done.way.value if done.way else "purge"),
         "why": done.kept.value if done.kept else "",
         "location": done.location,
         "source": done.source,
         "bytes": done.size,
+        "message": mask_text(done.message),
     }

@@ -8,9 +8,9 @@ from migrator.core.cleaning_ports import CleanupLedger
 from migrator.core.config import Config
 from migrator.core.errors import Changed, ObjectError
 from migrator.core.model import Fault
-from migrator.core.ports import EventKind, Observer
+from migrator.core.ports import Observer
 from migrator.engine.cleaning import Verdict, by_ledger, trouble_of
-from migrator.engine.cleanup import PAGE, CleanupOptions, Ends, plain
+from migrator.engine.cleanup import PAGE, CleanupOptions, Ends, tell
 from migrator.engine.lanes import through_lanes
 from migrator.engine.patience import Patience
 from migrator.engine.stopping import Stop
@@ -61,7 +61,7 @@ class Purge:
             await self.ledger.settle_removals([one.removal for one in done if one.removal])
         for one in done:
             self.summary.add(one)
-            self.observer.event(EventKind.CLEANED, one.message or "gone", **plain(one))
+        tell(self.observer, done, dry_run=self.options.dry_run)
 
     async def purge(self, removal: Removal) -> Cleaned | None:
         """One source, patiently; None where the limit was reached. Raises Fatal and Stopped; all else is a result."""

@@ -308,3 +308,30 @@ def test_every_source_that_went_is_in_the_audit_log(verified: Project) -> None:
     lines = (verified.folder / "checkpoints/trial.audit.jsonl").read_text().splitlines()
     deeds = [line["deed"] for line in map(json.loads, lines) if line.get("kind") == "source"]
     assert sorted(deeds) == ["purge", "restore", "restore", "trash", "trash", "trash"]
+
+
+def test_an_object_that_is_lost_meanwhile_keeps_its_source_in_the_trash(verified: Project) -> None:
+    run(verified, "cleanup --yes")
+    verified.server.client().delete_object(Bucket=verified.bucket, Key="a.txt")
+    summary = told(verified, "--purge", "--yes", status=1)
+    assert (kept(summary), gone(summary)) == ({"object-changed": 1}, 2)
+    trash = verified.folder / "photos/.migrator-trash"
+    assert [path.name for path in trash.iterdir()] == ["a.txt"]
+
+
+def test_what_one_cleanup_took_away_comes_back_and_no_more(verified: Project) -> None:
+    run(verified, "cleanup --yes --limit 1", "cleanup --yes")
+    (number,) = {each["run"] for each in json.loads(run(verified, "report --format json"))["runs"][-1:]}
+    said = run(verified, f"rollback --run {number} --yes")
+    assert "2 sources brought back from the trash\n" in said
+    assert len(list((verified.folder / "photos").glob("*.txt"))) == 2
+    assert set(verified.objects()) == {"a.txt", "b.txt", "c.txt"}
+
+
+def test_a_proof_from_before_it_was_stored_again_is_none(verified: Project) -> None:
+    run(verified, "rollback --yes", "retry --rolled-back", "migrate")
+    with closing(sqlite3.connect(verified.folder / "checkpoints/trial.db")) as ledger:
+        ledger.execute("UPDATE verified SET verified_at = verified_at - 10")
+        ledger.commit()
+    summary = told(verified, "--yes")
+    assert (kept(summary), gone(summary)) == ({"unverified": 3}, 0)
