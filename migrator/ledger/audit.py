@@ -117,7 +117,7 @@ class _File:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
-        os.fdatasync(self._fd)
+        os.fsync(self._fd)
         self._size += len(data)
         self._whole = True
         return self._size

@@ -45,9 +45,9 @@ def event_head(sources: Sequence[str]) -> str:
 def event_line(event: Event, sources: Sequence[str]) -> str:
     """One line of the log; `sources` are all that there are, for the width of their column."""
     said = ", ".join(_said(event.details))
-    what = _printable(event.name) + (f"  ({_printable(said)})" if said else "")
-    source = f"{_printable(event.source):<{_width(sources)}}"
-    return f"{_moment(event.time)}  {event.run or '-':>4}  {event.deed:<7}  {event.kind:<7}  {source}  {what}"
+    what = event.name + (f"  ({said})" if said else "")
+    when, source = f"{_moment(event.time)}  {event.run or '-':>4}", f"{event.source:<{_width(sources)}}"
+    return _printable(f"{when}  {event.deed:<7}  {event.kind:<7}  {source}  {what}")
 
 
 def _width(sources: Sequence[str]) -> int:

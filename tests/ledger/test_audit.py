@@ -1,6 +1,7 @@
 """The audit log: a line for each change, before the ledger knows of it; whole after a kill or a full disk."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,10 @@ import pytest
 
 from migrator.core.audit import Change, Damage, Deed, Kind, Wanted
 from migrator.core.errors import LedgerError, LedgerFull
-from migrator.core.model import Fault, Made, Outcome, Skip, Skipped, Unmade
+from migrator.core.model import Fault, Item, Made, Outcome, Skip, Skipped, Unmade
+from migrator.core.records import Recorded, Row, RowChange
+from migrator.core.undoing import Doing, Scope, Undone, UndoneItem
+from migrator.ledger.audit_chain import GENESIS, make
 from migrator.ledger.audit_check import check
 from migrator.ledger.audit_reading import events
 from migrator.ledger.sqlite import SqliteLedger
@@ -76,6 +80,76 @@ async def test_what_is_stored_has_a_line_and_what_is_not_has_none(path: Path, lo
     assert small["details"]["of"] == "a"
     assert adopted["details"]["replaced"] == "version:v0"
     assert oct(log.stat().st_mode)[-3:] == "600"
+
+
+async def test_rows_have_a_line_where_an_attempt_of_ours_wrote_them(path: Path, log: Path) -> None:
+    rows = [
+        Item(f"file:///data/{n}", f"k{n}", 10, row=Row(f"[{n}]", '{"photo":"x"}', {"photo": "x"})) for n in range(4)
+    ]
+    with SqliteLedger.open(path, name="job") as ledger:
+        await ledger.add("photos", page(rows))
+        await settle_all(ledger, await ledger.claim(10), stored())
+        tasks = await ledger.ready_records(10)
+        wrote = '{"photo":"SECRET","size":1}'
+        await ledger.intend_records([RowChange(task, '{"photo":"SECRET","size":null}', wrote) for task in tasks[:3]])
+        outcomes = (Recorded(), Recorded(adopted=True), failed(), Recorded(adopted=True))
+        await ledger.settle_records(list(zip(tasks, outcomes, strict=True)))
+        undone = await ledger.rows_to_undo("photos", 0, 10, Scope())
+        await ledger.settle_rows_back([replace(row, changed=row.primary_key == "[0]") for row in undone], [])
+    rows_said = [line for line in chained(log) if line["kind"] == "row"]
+    assert [(line["deed"], line["name"], line["details"]) for line in rows_said] == [
+        ("update", "[0]", {"columns": ["size"]}),
+        ("adopt", "[1]", {"columns": ["size"]}),
+        ("restore", "[0]", {"columns": ["size"]}),
+        ("restore", "[1]", {"columns": ["size"], "found": True}),
+    ]
+    assert "SECRET" not in log.read_text()
+
+
+async def test_what_a_rollback_did_and_found_done_has_a_line_and_what_it_left_has_none(path: Path, log: Path) -> None:
+    small = Made("small", "webp", "a-small", 5, bytes(32), "e", None, "image/webp", 1, 1, 80, 1, 0.1)
+    outcomes: dict[str, Outcome] = {
+        "a": replace(stored(), variants=(small,)),
+        "b": replace(stored(), replaced="version:v0"),
+        "c": replace(stored(), replaced="backup:_migrator/backup/c"),
+        "d": replace(stored(), replaced="backup:_migrator/backup/d"),
+        "e": stored(),
+        "f": stored(),
+    }
+    doings = dict(
+        zip(
+            "abcdef",
+            (Doing.DELETE, Doing.UNCOVER, Doing.RESTORE, Doing.DISCARD, Doing.NOTHING, Doing.LEAVE),
+            strict=True,
+        )
+    )
+    with SqliteLedger.open(path, name="job") as ledger:
+        await ledger.add("photos", page(items(*outcomes)))
+        await ledger.settle([settlement(task, outcomes[task.key]) for task in await ledger.claim(10)])
+        moved = len(said(log))
+        done = [
+            UndoneItem(
+                one,
+                Undone(doings[one.task.key], one.task.key, "photos"),
+                {
+                    part.variant: Undone(Doing.DELETE, part.key, "photos", "variant")
+                    for part in one.variants
+                    if part.variant
+                },
+            )
+            for one in await ledger.remains(0, 10, Scope())
+        ]
+        await ledger.settle_undone(done, [])
+    found = [(line["deed"], line["kind"], line["name"], line["details"]) for line in chained(log)[moved:]]
+    ours = {"etag": "etag", "version_id": "version"}
+    assert found == [
+        ("delete", "variant", "a-small", {"etag": "e"}),
+        ("delete", "object", "a", ours),
+        ("restore", "object", "b", ours | {"restored": "version:v0"}),
+        ("restore", "object", "c", ours | {"restored": "backup:_migrator/backup/c"}),
+        ("delete", "backup", "_migrator/backup/d", {"of": "d"}),
+        ("delete", "object", "e", ours | {"found": True}),
+    ]
 
 
 async def test_nothing_is_made_before_something_changes(path: Path, log: Path) -> None:
@@ -202,6 +276,25 @@ def test_tampering_is_found_and_the_first_line_named(path: Path, log: Path, what
         later = check(log, view.audit_head())
     assert later.broken
     assert later.broken.line == line
+
+
+def forged(number: object) -> bytes:
+    """A line with a right hash, and with what no line has."""
+    line, _ = make(1, "2026", 1, change(1), GENESIS)
+    body = line[: line.rindex(b',"hash"')].replace(b'"number":1', f'"number":{number}'.encode()) + b"}"
+    return body[:-1] + f',"hash":"{hashlib.sha256(body).hexdigest()}"}}\n'.encode()
+
+
+@pytest.mark.parametrize("number", ['"1"', "null", "[1]", "1.0", "true"])
+def test_a_line_that_was_forged_badly_is_no_line(path: Path, log: Path, number: str) -> None:
+    log.parent.mkdir()
+    log.write_bytes(forged("1"))
+    assert check(log, None).broken is None
+    log.write_bytes(forged(number))
+    broken = check(log, None).broken
+    assert broken
+    assert (broken.damage, broken.line) == (Damage.EDITED, 1)
+    assert list(events(log, Wanted())) == []
 
 
 def test_a_log_that_is_gone_is_tampering(path: Path, log: Path) -> None:
