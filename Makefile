@@ -62,7 +62,7 @@ bench-ledger: $(VENV)/installed ## the ledger at 10,000,000 items, the auction c
 
 faults: $(VENV)/installed ## every row of the fault table, 300 kills; FAULT_SEED replays one
 	@[ "$$(id -u)" != 0 ] || tests/servers/install
-	@FAULT_KILLS=$${FAULT_KILLS:-300} $(BIN)/python -m pytest -n $(JOBS) -m faults tests/faults
+	@FAULT_KILLS=$${FAULT_KILLS:-300} $(BIN)/python -m pytest -n $(JOBS) -m faults tests/faults tests/model
 
 clean: ## everything that make made; ledgers in checkpoints/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist benchmarks/results
