@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from migrator.core.audit import Wanted
 from migrator.core.errors import LedgerError, LedgerFull
+from migrator.ledger.audit_check import check
+from migrator.ledger.audit_reading import events
 from migrator.ledger.sqlite import SqliteLedger
+from migrator.ledger.view import LedgerView
 from tests.ledger.making import items, page, query, recount, settle_all, settlement, stored, tallied
 
 WORK = """
@@ -71,6 +75,16 @@ def test_what_was_said_to_be_written_is_there_after_kills(path: Path) -> None:
         ((cursor, count),) = query(path, "SELECT cursor, (SELECT count(*) FROM items) FROM scans")
         assert int(str(cursor)) >= pages, seed
         assert count == 7 * int(str(cursor)), seed
+        assert untold(path) == [], seed
+
+
+def untold(path: Path) -> list[str]:
+    """Keys that stand and are not in the audit log, which must be whole but for a line that the kill cut short."""
+    log = path.with_suffix(".audit.jsonl")
+    with LedgerView.open(path) as view:
+        assert check(log, view.audit_head()).broken is None
+    told = {event.name for event in events(log, Wanted())} if log.exists() else set()
+    return [key for (key,) in query(path, "SELECT key FROM items WHERE state = 'stored'") if key not in told]
 
 
 async def test_work_that_fails_leaves_its_neighbours_in_the_same_commit_alone(path: Path) -> None:
