@@ -33,13 +33,13 @@ MEANING = {
     Owner.AWAITED: "of items that are not settled yet: the next run adopts them",
 }
 
-PLURALS = {
-    Kind.OBJECT: "objects",
-    Kind.UPLOAD: "open uploads",
-    Kind.BACKUP: "backups",
-    Kind.CANARY: "canaries",
-    Kind.SAMPLE: "samples of smoke",
-    Kind.TEMPORARY: "temporary files",
+NOUNS = {
+    Kind.OBJECT: ("object", "objects"),
+    Kind.UPLOAD: ("open upload", "open uploads"),
+    Kind.BACKUP: ("backup", "backups"),
+    Kind.CANARY: ("canary", "canaries"),
+    Kind.SAMPLE: ("sample of smoke", "samples of smoke"),
+    Kind.TEMPORARY: ("temporary file", "temporary files"),
 }
 
 HEAD = f"  {'kind':<9}  {'owner':<7}  {'size':>9}  {'last modified':<20}  key"
@@ -209,7 +209,7 @@ def _totals(found: "Found") -> Iterator[str]:
     for owner in Owner:
         kinds = Counter({tally.kind: tally.count for tally in found.tallies if tally.owner is owner})
         if kinds:
-            named = ", ".join(words.count(number, kind.value, PLURALS[kind]) for kind, number in kinds.items())
+            named = ", ".join(words.count(number, *NOUNS[kind]) for kind, number in kinds.items())
             yield f"  {owner.value:<8} {named}; {MEANING[owner]}"
 
 

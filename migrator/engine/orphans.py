@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from migrator.core import audit
 from migrator.core.config import Config
-from migrator.core.errors import Forbidden, Interrupted, ObjectError, PreflightError
+from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, PreflightError, Throttled, Transient
 from migrator.core.ledger_ports import OrphanLedger
 from migrator.core.model import Fault
 from migrator.core.orphans import Kind, Listed, Orphan, Owner, Removal, Unfinished, Upkeep
@@ -94,6 +94,8 @@ class Orphans:
                 await self._patiently(lambda prefix=prefix: self._find_uploads(prefix))  # type: ignore[misc]
         except Forbidden as error:
             self.gaps.append(f"open uploads were not looked for: {error}")
+        except (Transient, Throttled) as error:
+            raise _unlisted("open uploads", error) from error
         except Stopped:
             self._go_on()
 
@@ -110,6 +112,8 @@ class Orphans:
                     yield await self._unexplained(page)
             except Forbidden as error:
                 raise PreflightError(f"keys cannot be listed: {error.message}", error.hint) from error
+            except (Transient, Throttled) as error:
+                raise _unlisted("keys", error) from error
             except Stopped:
                 return
 
@@ -246,6 +250,10 @@ class Orphans:
             return answer
 
         return await self._retry.call(attempt, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+
+
+def _unlisted(what: str, error: ObjectError) -> Fatal:
+    return Fatal(f"{what} cannot be listed: {error.message}", side=error.side, hint="the same command looks again")
 
 
 def _change(orphan: Orphan) -> audit.Change:

@@ -16,6 +16,8 @@ import pytest
 
 from migrator.core.objects import PUT_ID
 from tests.cli.conftest import Ended, Project
+from tests.faults.actions import answer, s3_error
+from tests.faults.proxy import Proxy, Rule
 
 HOUR = 3600
 
@@ -233,6 +235,7 @@ def test_uploads_of_ours_and_old_ones_of_others(moved: Project) -> None:
             f" WHERE key = 'photos/{name}.txt'",
         )
     assert found(moved.run("orphans", "--json")) == {"photos/a.txt": ("upload", "ours")}
+    assert "  ours     1 open upload; of this migration: --delete removes them\n" in moved.run("orphans").out
     assert found(moved.run("orphans", "--json", "--older-than", "7d")) == {
         "photos/a.txt": ("upload", "ours"),
         "photos/film.mov": ("upload", "foreign"),
@@ -254,6 +257,32 @@ def test_where_versions_are_kept_that_is_said(moved: Project) -> None:
     assert "what was deleted stays beneath a delete marker" in ended.out
     listed = client.list_object_versions(Bucket=moved.bucket, Prefix="photos/ours.txt")
     assert (len(listed["Versions"]), len(listed["DeleteMarkers"])) == (1, 1)
+
+
+def test_a_listing_that_breaks_off_goes_on_and_one_that_never_comes_stops(moved: Project) -> None:
+    config = moved.folder / "migrator.toml"
+    text = config.read_text() + "\n[transfer]\nretries = 1\n"
+    put(moved, "photos/else.txt")
+    busy = Rule(answer(s3_error(500, "InternalError")), method="GET", target="prefix=photos", times=1)
+    with Proxy(f"127.0.0.1:{moved.server.port}", rules=[busy]) as proxy:
+        config.write_text(text.replace(moved.server.endpoint, proxy.url))
+        assert found(moved.run("orphans", "--json")) == {"photos/else.txt": ("object", "unknown")}
+        assert busy.hits == 1
+        busy.times = None
+        ended = moved.run("orphans")
+    assert (ended.status, ended.out) == (3, "")
+    assert "keys cannot be listed: " in ended.err
+
+
+def test_uploads_that_may_not_be_listed_are_said_to_be_missing(moved: Project) -> None:
+    config = moved.folder / "migrator.toml"
+    refused = Rule(answer(s3_error(403, "AccessDenied")), method="GET", target="uploads", times=None)
+    with Proxy(f"127.0.0.1:{moved.server.port}", rules=[refused]) as proxy:
+        config.write_text(config.read_text().replace(moved.server.endpoint, proxy.url))
+        ended = moved.run("orphans")
+    assert ended.status == 1
+    assert "open uploads were not looked for" in ended.out
+    assert "s3:ListBucketMultipartUploads" in ended.out
 
 
 def test_without_a_ledger_nothing_can_be_explained(project: Project) -> None:
