@@ -156,6 +156,19 @@ def test_what_was_overwritten_in_the_first_place_still_comes_back(project: Proje
     assert project.objects() == {"a.txt": b"before"}
 
 
+def test_under_versions_a_rollback_tells_what_a_deletion_hides(project: Project) -> None:
+    version(project)
+    put(project, "a.txt", b"before")
+    project.files(a="photo a")
+    on_conflict(project, "overwrite")
+    assert project.run("migrate").status == 0
+    remove(project, "a.txt")
+    assert again(project, "missing").status == 0
+    ended = project.run("rollback", "--yes")
+    assert ended.status == 1, "the marker of that deletion lies between ours and what it had covered"
+    assert "that it covered is no longer there" in ended.out
+
+
 def test_a_rollback_between_retry_and_migrate_leaves_what_others_wrote(moved: Project) -> None:
     put(moved, "a.txt", b"an edition", Metadata=mark(moved, "a.txt"))
     moved.run("verify")
