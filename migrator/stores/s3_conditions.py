@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
@@ -41,22 +41,25 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """One bucket, and the destination in which its canary must not show up."""
+    """One bucket, and the destination in which its canary must not show up.
+
+    canary  its key: the same for every try, so that the one that was noted is the one that stands
+    """
 
     access: Access
     client: S3Client
     destination: Store | None
+    canary: str = field(default_factory=lambda: FOLDER + token_hex(8))
 
     async def ask(self, source: str, note: Note) -> Conditions:
         """Asks everything and leaves nothing behind. Raises Transient, Throttled, Fatal."""
-        status = await self.versioning()
-        key = FOLDER + token_hex(8)
-        await note(source, self.access.bucket, key)
-        try:
-            conditional, here = await self._with_canary(key)
-        except (Forbidden, Invalid):
-            conditional, here = False, None
-        await self.sweep(key)
+        status, conditional, here = await self.versioning(), False, None
+        await note(source, self.access.bucket, self.canary)
+        with suppress(Forbidden, Invalid):
+            etag = await self._put_canary()
+            here = await self._shows_up()
+            conditional = await self._delete(_OTHER) == 412 and await self._delete(etag) < 300
+        await self.sweep(self.canary)
         await note(source, self.access.bucket, "")
         return Conditions(status, conditional, here)
 
@@ -70,15 +73,23 @@ class Asking:
             return None
         return str(answer.get("Status") or "")
 
-    async def _with_canary(self, key: str) -> tuple[bool, bool]:
+    async def _put_canary(self) -> str:
         digest = hashlib.sha256(CANARY).hexdigest()
-        put = await self.client.send("PUT", "PUT", key, {}, body=CANARY, payload=digest)
-        here = self.destination is not None and await self.destination.head(key) is not None
-        refused = await self._delete(key, _OTHER)
-        return refused == 412 and await self._delete(key, bare(put.headers.get("etag", ""))) < 300, here
+        answer = await self.client.send("PUT", "PUT", self.canary, {}, body=CANARY, payload=digest)
+        return bare(answer.headers.get("etag", ""))
 
-    async def _delete(self, key: str, etag: str) -> int:
-        answer = await self.client.send("DELETE", "DELETE", key, {"if-match": etag}, accept=(400, 404, 409, 412, 501))
+    async def _shows_up(self) -> bool | None:
+        """Whether the canary stands in the destination too; None where that does not tell what is absent."""
+        if self.destination is None:
+            return False
+        try:
+            return await self.destination.head(self.canary) is not None
+        except Forbidden:
+            return None
+
+    async def _delete(self, etag: str) -> int:
+        accepted = (400, 404, 409, 412, 501)
+        answer = await self.client.send("DELETE", "DELETE", self.canary, {"if-match": etag}, accept=accepted)
         return answer.status
 
     async def sweep(self, key: str) -> None:
