@@ -332,13 +332,16 @@ def test_killed_twenty_times_every_source_comes_back(
     _killed_at_any_moment(folder, server, bucket, proxy, fault_kills(20))
 
 
+@pytest.mark.parametrize("conditional", [True, False])
 def test_an_answer_that_was_lost_hides_nothing_twice(
-    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy, conditional: bool
 ) -> None:
     old = old_bucket(server, CONTENTS, versioned=True)
     before = snapshot(old)
     migration = migrated(folder, bucket, sources=[bucket_source(old, endpoint_url=proxy.url)])
     proxy.rules.append(Rule(actions.cut_answer(0), method="DELETE", target=r"/a/", times=3))
+    if not conditional:
+        proxy.rules.append(Rule(actions.drop_request_headers("if-match"), method="DELETE", times=None))
     assert gone(cleanup(migration)) == len(CONTENTS)
     markers = [key for key, told in snapshot(old).items() if told == "delete marker"]
     assert len(markers) == len(CONTENTS)
