@@ -94,6 +94,8 @@ async def test_rows_have_a_line_where_an_attempt_of_ours_wrote_them(path: Path, 
         await ledger.intend_records([RowChange(task, '{"photo":"SECRET","size":null}', wrote) for task in tasks[:3]])
         outcomes = (Recorded(), Recorded(adopted=True), failed(), Recorded(adopted=True))
         await ledger.settle_records(list(zip(tasks, outcomes, strict=True)))
+        with pytest.raises(LedgerError):
+            await ledger.settle_records([(tasks[0], Recorded())])
         undone = await ledger.rows_to_undo("photos", 0, 10, Scope())
         await ledger.settle_rows_back([replace(row, changed=row.primary_key == "[0]") for row in undone], [])
     rows_said = [line for line in chained(log) if line["kind"] == "row"]
