@@ -87,6 +87,8 @@ def orphans(
     """
     from migrator import wiring
     from migrator.cli.observers.counts import Counts
+    from migrator.cli.observers.several import Several
+    from migrator.cli.observers.verifying import Verifying
     from migrator.engine.orphans import OrphanOptions
 
     for given, name in ((foreign, "--foreign"), (dry_run, "--dry-run"), (yes, "--yes")):
@@ -102,7 +104,8 @@ def orphans(
     output = Output(verbose, quiet, as_json, log_file)
     telling = _Telling(output, config, config_file, options, delete=delete, dry_run=dry_run, yes=yes)
     with observing(Output(verbose, quiet=True, log_file=log_file), config, "orphans", Counts()) as log:
-        result = wiring.orphans(config, options, log, telling.decide)
+        shown_meanwhile = [] if quiet or as_json else [Verifying(each=False)]
+        result = wiring.orphans(config, options, Several([log, *shown_meanwhile]), telling.decide)
     telling.end(result)
     return result.exit_status
 

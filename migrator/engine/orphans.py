@@ -107,8 +107,7 @@ class Orphans:
         for prefix in self.ground.walked:
             try:
                 async for page in self._listing(prefix):
-                    self._looked += len(page)
-                    self.observer.event(EventKind.VERIFIED, "looked at", objects=self._looked, of=self._looked)
+                    self._tell(len(page))
                     yield await self._unexplained(page)
             except Forbidden as error:
                 raise PreflightError(f"keys cannot be listed: {error.message}", error.hint) from error
@@ -116,6 +115,10 @@ class Orphans:
                 raise _unlisted("keys", error) from error
             except Stopped:
                 return
+
+    def _tell(self, more: int) -> None:
+        self._looked += more
+        self.observer.event(EventKind.VERIFIED, "looked at", objects=self._looked, of=self._looked)
 
     async def _listing(self, prefix: str) -> AsyncIterator[list[Listed]]:
         """Each page patiently: a listing that failed goes on behind the last key that it had told."""
@@ -225,6 +228,7 @@ class Orphans:
         return Removal(orphan)
 
     async def _keep(self, done: list[Removal]) -> None:
+        self._tell(len(done))
         gone = [one.orphan for one in done if not one.kept]
         await self.ledger.note([_change(orphan) for orphan in gone])
         for one in done:
