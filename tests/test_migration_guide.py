@@ -1,4 +1,4 @@
-"""Every command of docs/how-to/migration-guide.md, in its order, does what the page says: to the last source and back."""
+"""Every command of docs/how-to/migration-guide.md, in its order, does what the page says."""
 
 import re
 import secrets

@@ -39,7 +39,8 @@ def test_the_template_loads_as_it_stands_and_shows_every_key_at_its_default(kind
 
     shown = set(re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE))
     known = {name for model in (Config, Cleanup, Destination, Transfer, SOURCES[kind]) for name in model.model_fields}
-    assert shown == known - {"cleanup", "destination", "sources", "transfer", "update"}  # [sources.update] is a table of its own
+    tables = {"cleanup", "destination", "sources", "transfer", "update"}
+    assert shown == known - tables
 
     path.write_text(SETTING.sub(r"\1", text))
     assert load(path, {}, {}) == config

@@ -162,8 +162,8 @@ def smoke(
 ) -> int:
     """Move ten sample images through the whole path.
 
-    They go under _test/ in the destination, are read back and compared byte for byte; each configured variant is made of
-    each of them; then all of it is removed.
+    They go under _test/ in the destination, are read back and compared byte for byte; every configured variant is
+    made of each; then all of it is removed.
 
     \b
     Examples:

@@ -53,6 +53,7 @@ DONE: Mapping[Way, tuple[str, str]] = {
 
 PURGED = ("deleted out of the trash", "would be deleted out of the trash")
 
+
 def summary_lines(summary: CleanupSummary, *, dry_run: bool, purge: bool) -> Iterator[str]:
     """What went, by source; what stayed, by reason, with an example and what to do."""
     for (source, way), group in sorted(summary.gone.items()):

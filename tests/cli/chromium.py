@@ -1,10 +1,12 @@
-"""Debian's Chromium without a window, driven over its remote debugging protocol: what a page says and asks for."""
+"""Debian's Chromium without a window, driven over its remote debugging protocol
+(https://chromedevtools.github.io/devtools-protocol/): what a page says and asks for."""
 
 import asyncio
 import json
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +30,11 @@ _FLAGS = (
     "--remote-debugging-port=0",
 )
 _PATIENCE = 60.0
-"""Event by event: `https://chromedevtools.github.io/devtools-protocol/`."""
+_OVERFLOW = """(root => location.protocol === "file:" && document.readyState === "complete"
+  ? root.scrollWidth - root.clientWidth : null)(document.documentElement)"""
+"""How much wider the page is than its window; null until it has been loaded."""
+_LOOK_EVERY = 0.05
+"""Seconds. The event of loading is not always told to those who come to a fresh tab."""
 
 
 @dataclass(slots=True)
@@ -50,7 +56,7 @@ class Seen:
 def look(page: Path, width: int) -> Seen:
     """Opens a file in a window of this many pixels."""
     assert CHROMIUM
-    with tempfile.TemporaryDirectory(prefix="chromium-") as profile:
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
@@ -60,17 +66,19 @@ def look(page: Path, width: int) -> Seen:
         try:
             assert process.stderr
             address = next(line.split()[-1] for line in process.stderr if line.startswith("DevTools listening"))
+            # What nobody reads would stop it once the pipe is full.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
             return asyncio.run(asyncio.wait_for(_look(address, page.absolute().as_uri(), width), _PATIENCE))
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 async def _look(browser: str, address: str, width: int) -> Seen:
     port = browser.split(":")[2].split("/")[0]
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            (tab, *_) = [each for each in await answer.json() if each["type"] == "page"]
+        async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as answer:
+            tab = await answer.json()
         async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
             return await _watch(socket, address, width)
 
@@ -78,31 +86,40 @@ async def _look(browser: str, address: str, width: int) -> Seen:
 async def _watch(socket: aiohttp.ClientWebSocketResponse, address: str, width: int) -> Seen:
     seen = Seen()
     window = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    await _send(socket, 1, "Emulation.setDeviceMetricsOverride", window)
-    for number, domain in enumerate(("Network", "Log", "Runtime", "Page"), 2):
-        await _send(socket, number, f"{domain}.enable")
-    await _send(socket, 6, "Page.navigate", {"url": address})
-    measure = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    await _call(socket, seen, "Emulation.setDeviceMetricsOverride", window)
+    for domain in ("Network", "Log", "Runtime", "Page"):
+        await _call(socket, seen, f"{domain}.enable")
+    await _call(socket, seen, "Page.navigate", {"url": address})
+    while True:
+        measured = await _call(socket, seen, "Runtime.evaluate", {"expression": _OVERFLOW})
+        if measured["result"].get("value") is not None:
+            seen.overflows = measured["result"]["value"]
+            return seen
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _call(
+    socket: aiohttp.ClientWebSocketResponse, seen: Seen, method: str, params: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """The answer to one command; what the page does meanwhile is noted in `seen`."""
+    await socket.send_str(json.dumps({"id": 1, "method": method, "params": params or {}}))
     async for message in socket:
         event: dict[str, Any] = message.json()
-        match event.get("method"):
-            case "Network.requestWillBeSent":
-                seen.requests.append(event["params"]["request"]["url"])
-            case "Log.entryAdded":
-                seen.said.append(event["params"]["entry"]["text"])
-            case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown":
-                seen.said.append(json.dumps(event["params"]))
-            case "Page.javascriptDialogOpening":
-                seen.dialogs.append(event["params"]["message"])
-            case "Page.loadEventFired":
-                await _send(socket, 7, "Runtime.evaluate", {"expression": measure})
-        if event.get("id") == 7:
-            seen.overflows = event["result"]["result"]["value"]
-            break
-    return seen
+        if "id" in event:
+            assert "result" in event, event
+            result: dict[str, Any] = event["result"]
+            return result
+        _note(seen, event["method"], event["params"])
+    raise AssertionError(f"the browser ended at {method}")
 
 
-async def _send(
-    socket: aiohttp.ClientWebSocketResponse, number: int, method: str, params: Mapping[str, object] | None = None
-) -> None:
-    await socket.send_str(json.dumps({"id": number, "method": method, "params": params or {}}))
+def _note(seen: Seen, method: str, told: Mapping[str, Any]) -> None:
+    match method:
+        case "Network.requestWillBeSent":
+            seen.requests.append(told["request"]["url"])
+        case "Log.entryAdded":
+            seen.said.append(told["entry"]["text"])
+        case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown":
+            seen.said.append(json.dumps(told))
+        case "Page.javascriptDialogOpening":
+            seen.dialogs.append(told["message"])

@@ -202,6 +202,27 @@ def test_every_format_lists_what_a_rollback_left_alone(pictured: Project) -> Non
     assert "wrote out/left_alone.csv" in pictured.run("report", "-o", "out").out
 
 
+def test_it_says_what_verify_found_and_what_cleanup_took_away(pictured: Project) -> None:
+    config = pictured.folder / "migrator.toml"
+    config.write_text(config.read_text() + '\n[cleanup]\ngrace = "0s"\n')
+    client = pictured.server.client()
+    client.put_object(Bucket=pictured.bucket, Key="0.jpg", Body=b"other bytes")
+    client.delete_object(Bucket=pictured.bucket, Key="1.jpg")
+    client.put_object(Bucket=pictured.bucket, Key="<b>extra", Body=b"")
+    assert pictured.run("verify").status == 1
+    pictured.run("cleanup", "--yes")
+    assert [file.name for file in sorted((pictured.folder / "photos").glob("*.jpg"))] == ["0.jpg", "1.jpg"]
+    outline = Outline(page_of(pictured))
+    assert "7 of 9 objects match" in outline.text
+    assert "match 7 7 match differ 1 1 differ missing 1 1 missing extra 1 1 extra" in outline.text
+    for name, many in (("differ", "1 object"), ("missing", "1 object"), ("extra", "1 key")):
+        assert f"{name}: {many}" in outline.text
+    assert "<b>extra" in outline.text
+    assert outline.titles()[-6:] == ["verification", "cleanup", "destination", "requests", "runs", "about"]
+    assert "photos can be had back 1 " in outline.text
+    assert "photos | can be had back | 1 | " in pictured.run("report").out
+
+
 def test_retries_survive_a_kill(project: Project) -> None:
     project.files(a="1")
     asyncio.run(_fill(project.folder / "checkpoints" / "trial.db"))

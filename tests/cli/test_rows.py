@@ -88,6 +88,14 @@ def test_the_report_names_rows_by_table_and_key_and_says_what_to_do(failing: Pro
     assert "| images | `images` | 1 | 2 | 0 | 1 |" in page
 
 
+def test_the_page_names_them_too(failing: Project) -> None:
+    page = failing.run("report", "--format", "html").out
+    assert 'id="rows"' in page
+    assert "<li>row image_id=2, part=a of images: somebody changed photo since the scan<br>" in page
+    assert "<code>migrator migrate --rescan --retry-failed</code> takes them as they are now" in page
+    assert page.index("conflict: 1 row not updated") < page.index("invalid: 1 row not updated")
+
+
 def test_failed_rows_are_a_file_of_their_own(failing: Project) -> None:
     failing.run("report", "-o", "report/")
     folder = failing.folder / "report"

@@ -90,7 +90,7 @@ def test_row_25_no_secret_is_left_anywhere(folder: Path, bucket: Bucket, proxy: 
             migration.run(*command) for command in (("plan", "-vv"), ("migrate", "-vv"), ("migrate", "-vv", "--json"))
         ]
         assert [run.status for run in runs] == [1, 1, 1], runs[1].words
-    for form in ("json", "csv", "md"):
+    for form in ("json", "csv", "md", "html"):
         runs.append(migration.run("report", "--format", form))
     runs += [migration.run(*command) for command in (("status", "--json"), ("events",), ("events", "--json"))]
     assert "put" in runs[-1].words
@@ -137,7 +137,7 @@ def everything(migration: Migration) -> list[Finished]:
     """Every command that reads or shows a database."""
     commands = (("test-connection",), ("plan", "-vv"), ("migrate", "-vv"), ("migrate", "-vv", "--json"))
     runs = [migration.run(*command) for command in commands]
-    reports = [migration.run("report", "--format", form) for form in ("json", "csv", "md")]
+    reports = [migration.run("report", "--format", form) for form in ("json", "csv", "md", "html")]
     looks = (("status", "--json"), ("events", "--json"), ("setup", "--dry-run"))
     return [*runs, *reports, *(migration.run(*command) for command in looks)]
 

@@ -152,7 +152,8 @@ class Model:
             if path in after.files:
                 if after.files[path] != body:
                     yield f"cleanup changed {path}"
-                if status != KILLED and path not in self.edited and self._may_go(before, key):
+                as_found = path not in self.edited and self.is_ours(key)
+                if status != KILLED and as_found and self._may_go(before, key):
                     yield f"cleanup left {path}: {before.ledger.verified} {before.ledger.items} {before.ledger.records}"
                 continue
             if after.trash.get(path) != body:
