@@ -104,7 +104,7 @@ async def test_a_ledger_from_before_verify_is_brought_up_to_date(path: Path) -> 
             database.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (name,))
         for kind, name in database.execute(
             "SELECT type, name FROM sqlite_master WHERE name IN ('verifications', 'verified', 'extras', 'differences',"
-            " 'left_alone', 'records_done')"
+            " 'left_alone', 'records_done', 'cleaned', 'cleaned_items', 'cleaned_tallies')"
         ).fetchall():
             database.execute(f"DROP {kind} {name}")
         database.execute("ALTER TABLE runs DROP COLUMN retries")
