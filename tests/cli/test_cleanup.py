@@ -278,6 +278,24 @@ def test_row_29_an_alias_of_the_endpoint_is_found_by_a_canary(project: Project) 
     assert project.objects() == {"a.bin": b"photo a"}, "and no canary is left"
 
 
+def test_row_29_an_object_of_this_migration_is_found_under_an_alias(project: Project) -> None:
+    client = project.server.client()
+    for key in ("old/a.bin", "new/a.bin"):
+        client.put_object(Bucket=project.bucket, Key=key, Body=b"photo a", ContentType="image/jpeg")
+    (project.folder / "urls.txt").write_text(f"s3://{project.bucket}/new/a.bin\n")
+    with Proxy(f"127.0.0.1:{project.server.port}") as alias:
+        project.configure(
+            f'[[sources]]\nname = "alias"\ntype = "bucket"\nbucket = "{project.bucket}"\nprefix = "old/"\n'
+            f'endpoint_url = "{alias.url}"\nkey = "new/{{name}}"\n\n'
+            '[[sources]]\nname = "lots"\ntype = "manifest"\nfiles = "urls.txt"\nkey = "third/{name}"\n'
+            f'buckets = ["{project.bucket}"]{NO_GRACE}'
+        )
+        run(project, "migrate", "verify")
+        summary = told(project, "--yes")
+    assert (kept(summary), gone(summary)) == ({"destination": 1}, 1)
+    assert project.objects() == {"new/a.bin": b"photo a", "third/a.bin": b"photo a"}
+
+
 def test_a_trash_that_cannot_be_used_is_refused_by_name(verified: Project) -> None:
     verified.configure(PHOTOS + NO_GRACE + '\ntrash = "/proc/trash"')
     ended = verified.run("cleanup", "--yes")

@@ -54,6 +54,7 @@ EXITS = {
     "ObjectError": 1,
     "Gone": 1,
     "Forbidden": 1,
+    "Unconditional": 1,
     "Invalid": 1,
     "Truncated": 1,
     "Archived": 1,
