@@ -339,10 +339,12 @@ def test_an_answer_that_was_lost_hides_nothing_twice(
     old = old_bucket(server, CONTENTS, versioned=True)
     before = snapshot(old)
     migration = migrated(folder, bucket, sources=[bucket_source(old, endpoint_url=proxy.url)])
-    proxy.rules.append(Rule(actions.cut_answer(0), method="DELETE", target=r"/a/", times=3))
+    lost = Rule(actions.lose_answer, method="DELETE", target=r"/a/", times=3)
+    proxy.rules.append(lost)
     if not conditional:
         proxy.rules.append(Rule(actions.drop_request_headers("if-match"), method="DELETE", times=None))
     assert gone(cleanup(migration)) == len(CONTENTS)
+    assert lost.hits == 3
     markers = [key for key, told in snapshot(old).items() if told == "delete marker"]
     assert len(markers) == len(CONTENTS)
     assert migration.run("rollback", "--yes").status == 0
