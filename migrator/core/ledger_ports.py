@@ -208,7 +208,10 @@ class RollbackLedger(Audited, Protocol):
         ...
 
     async def keep_backups(self, backups: Sequence[tuple[str, int, str]]) -> None:
-        """Notes, for as long as the ledger is open, backups that stand: (name of the object, run, key)."""
+        """Notes, for as long as the ledger is open, backups that stand: (name of the object, run, key).
+
+        With the objects that replaced what was backed up they are noted for good.
+        """
         ...
 
     async def spare_backups(self, after: str, limit: int) -> list[tuple[str, str]]:

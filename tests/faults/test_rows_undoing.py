@@ -1,7 +1,11 @@
 """Rows 30 and 34 for `rollback`: signals while it works, and what a killed one leaves to the commands after it."""
 
+import asyncio
 import os
 import signal
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,8 +13,10 @@ import pytest
 from tests.faults import actions
 from tests.faults.checker import Bucket
 from tests.faults.harness import Finished, Migration, finish, kill, tree_source
-from tests.faults.proxy import Proxy, Rule
-from tests.faults.test_row_34_rollback import miscounted, snapshot
+from tests.faults.proxy import Forward, Proxy, Rule
+from tests.faults.servers import Server
+from tests.faults.test_row_34_rollback import miscounted, put, snapshot
+from tests.faults.wire import Answer, Request
 from tests.faults.world import small_tree
 
 pytestmark = pytest.mark.faults
@@ -103,3 +109,34 @@ def test_row_34_nothing_builds_on_a_rollback_that_was_killed(folder: Path, bucke
     finished = migration.run("migrate")
     assert finished.status == 0, finished.words
     assert {name.rsplit(" ", 2)[0] for name in snapshot(bucket)} == contents.keys()
+
+
+def test_row_34_what_a_killed_rollback_brought_back_is_nobodys_change(
+    folder: Path, server: Server, proxy: Proxy
+) -> None:
+    bucket = server.make_bucket(f"undoing-{os.getpid()}")
+    contents = small_tree(folder, count=3)
+    put(bucket, min(contents), b"stood here before")
+    before = snapshot(bucket)
+    migration = Migration(folder, bucket, endpoint=proxy.url, destination={"on_conflict": "overwrite"})
+    assert migration.run().status == 0
+    with closing(sqlite3.connect(migration.ledger)) as ledger, ledger:
+        # As a kill leaves it between the put and its settling: the next run adopts what stands there.
+        ledger.execute("UPDATE items SET replaced = NULL, adopted = 1")
+    gone = threading.Event()
+
+    async def held(request: Request, forward: Forward) -> Answer:
+        answer = await forward(request)
+        gone.set()
+        await asyncio.sleep(300)
+        return answer
+
+    proxy.rules.append(Rule(held, method="DELETE", target="_migrator/backup/", times=None))
+    process = migration.start("rollback", "--yes")
+    assert gone.wait(30), "no backup was discarded"
+    kill(process)
+    process.communicate()
+    proxy.rules.clear()
+    finished = migration.run("rollback", "--yes")
+    assert finished.status == 0, finished.words
+    assert snapshot(bucket) == before
