@@ -162,6 +162,15 @@ def test_row_28_a_file_size_limit_is_a_full_disk_too(folder: Path, bucket: Bucke
     assert migration.check(contents) == []
 
 
+def test_row_28_a_full_disk_under_the_log_alone_is_said_once(folder: Path, bucket: Bucket) -> None:
+    contents = small_tree(folder, count=30)
+    migration = Migration(folder, bucket)
+    finished = migration.run("-vv", "--log-file", "/dev/full")
+    assert finished.status == 0, finished.words
+    assert finished.stderr.count("the log /dev/full cannot be written") == 1
+    assert migration.check(contents) == []
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
 def test_row_28_a_write_that_fails_stops_the_run(folder: Path, bucket: Bucket, proxy: Proxy, error: str) -> None:
     if missing := strace_missing():
