@@ -165,7 +165,7 @@ def test_row_28_a_file_size_limit_is_a_full_disk_too(folder: Path, bucket: Bucke
 def test_row_28_a_full_disk_under_the_log_alone_is_said_once(folder: Path, bucket: Bucket) -> None:
     contents = small_tree(folder, count=30)
     migration = Migration(folder, bucket)
-    finished = migration.run("-vv", "--log-file", "/dev/full")
+    finished = migration.run("migrate", "-vv", "--log-file", "/dev/full")
     assert finished.status == 0, finished.words
     assert finished.stderr.count("the log /dev/full cannot be written") == 1
     assert migration.check(contents) == []
