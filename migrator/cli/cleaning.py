@@ -1,11 +1,14 @@
 """Commands that take sources away: cleanup."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from migrator.cli.asking import confirm
+from migrator.cli.observers.deeds import Deeds
 from migrator.cli.observers.several import Silent
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose, Yes
 from migrator.cli.output import Output, complain, observing
@@ -19,11 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from migrator.core.config import Config
-    from migrator.engine.cleanup import CleanupOptions
+    from migrator.engine.taking import CleanupOptions
     from migrator.wiring import CleanupResult
-
-EVERY = 1000
-"""Sources between two lines of progress."""
 
 _UNASKED = "nothing was changed: --yes is needed where nobody can be asked"
 
@@ -65,7 +65,7 @@ def cleanup(
       migrator rollback                    brings back what is in the trash, before anything else
     """
     from migrator import wiring
-    from migrator.engine.cleanup import CleanupOptions
+    from migrator.engine.taking import CleanupOptions
 
     options = CleanupOptions(dry_run, purge, limit, tuple(source or ()))
     config = wiring.load_config(config_file, {})
@@ -89,7 +89,9 @@ def _run(
     from migrator.cli.observers.counts import Counts
     from migrator.cli.observers.several import Several
 
-    shown = [_Cleaning(output, dry_run=dry_run)] if dry_run or not (output.quiet or output.as_json) else []
+    show = partial(_show, output) if dry_run else None
+    deeds = Deeds(EventKind.CLEANED, "sources", "source", show)
+    shown = [deeds] if dry_run or not (output.quiet or output.as_json) else []
     silent = Output(output.verbose, quiet=True, log_file=output.log_file)
     with observing(silent, config, "cleanup", Counts(), log=not dry_run) as log:
         return wiring.cleanup(config, options, Several([log, *shown]), without_condition=without_condition)
@@ -117,43 +119,17 @@ def _confirm(config: "Config", config_file: "Path", options: "CleanupOptions", w
         return result.exit_status
     went = f"{words.count(result.summary.sources, 'source')} ({words.size(result.summary.bytes)})"
     verb = "deletes" if options.purge else "takes away"
-    complain([f"This {verb} {went} of the migration {config.name}. Type its name to go on:"])
-    try:
-        typed = input().strip()
-    except EOFError:
-        typed = ""
-    if typed != config.name:
-        raise ConfigError("nothing was taken away: the name of the migration was not typed", hint="in scripts: --yes")
+    confirm(config, f"This {verb} {went} of the migration {config.name}.", "nothing was taken away")
     return None
 
 
-class _Cleaning(Silent):
-    """Each source that goes on stdout for a dry run; else a line on stderr now and then."""
-
-    def __init__(self, output: Output, *, dry_run: bool) -> None:
-        self._output = output
-        self._dry_run = dry_run
-        self._seen = self._said = 0
-
-    def event(self, kind: EventKind, message: str, **details: object) -> None:
-        del message
-        if kind is not EventKind.CLEANED:
-            return
-        self._seen += int(str(details["looked_at"]))
-        sources = details["sources"]
-        assert isinstance(sources, list)
-        if self._dry_run:
-            self._show(sources)
-        elif self._seen - self._said >= EVERY:
-            self._said = self._seen
-            complain([f"{words.count(self._seen, 'source')} looked at"])
-
-    def _show(self, sources: list[dict[str, str | int]]) -> None:
-        for source in sources:
-            if self._output.as_json:
-                self._output.emit({"event": "cleanup", **source})
-            elif not self._output.quiet and source["do"] != "keep":
-                self._output.say([f"  {source['do']:<7} {source['location']}"])
+def _show(output: Output, sources: Sequence[Mapping[str, str]]) -> None:
+    """Each source on stdout; of those that stay, machines are told."""
+    for source in sources:
+        if output.as_json:
+            output.emit({"event": "cleanup", **source})
+        elif not output.quiet and source["do"] != "keep":
+            output.say([f"  {source['do']:<7} {source['location']}"])
 
 
 def _tree(result: "CleanupResult", *, dry_run: bool, purge: bool) -> Mapping[str, object]:

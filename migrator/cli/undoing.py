@@ -1,15 +1,16 @@
 """Commands that undo: rollback."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from migrator.cli.asking import confirm
 from migrator.cli.history import head_of
-from migrator.cli.observers.several import Silent
+from migrator.cli.observers.deeds import Deeds
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose, Yes
-from migrator.cli.output import Output, complain, observing, paint
+from migrator.cli.output import Output, observing, paint
 from migrator.cli.summary import command
 from migrator.core.errors import ConfigError
 from migrator.core.ports import EventKind
@@ -44,10 +45,6 @@ PLURALS = {
     "upload": "open uploads",
     "column": "columns",
 }
-
-EVERY = 1000
-"""Things between two lines of progress."""
-
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only say what would be undone, thing by thing; nothing changes.")
@@ -99,7 +96,8 @@ def rollback(
         where = config.destination.url or config.destination.bucket
         confirm(config, f"This undoes the migration {config.name} in {where}.", "nothing was undone")
     output = Output(verbose, quiet, as_json, log_file)
-    shown = [_Undoing(output, dry_run=dry_run)] if dry_run or not (quiet or as_json) else []
+    deeds = Deeds(EventKind.UNDONE, "undone", "thing", partial(_show, output) if dry_run else None)
+    shown = [deeds] if dry_run or not (quiet or as_json) else []
     silent = Output(verbose, quiet=True, log_file=log_file)
     with observing(silent, config, "rollback", Counts(), log=not dry_run) as log:
         result = wiring.rollback(config, options, Several([log, *shown]), drop_columns=drop_columns)
@@ -111,34 +109,13 @@ def rollback(
     return result.exit_status
 
 
-class _Undoing(Silent):
-    """Each thing on stdout for a dry run; else a line on stderr now and then."""
-
-    def __init__(self, output: Output, *, dry_run: bool) -> None:
-        self._output = output
-        self._dry_run = dry_run
-        self._seen = self._said = 0
-
-    def event(self, kind: EventKind, message: str, **details: object) -> None:
-        del message
-        if kind is not EventKind.UNDONE:
-            return
-        if self._dry_run:
-            parts = details["undone"]
-            assert isinstance(parts, list)
-            self._show(parts)
-            return
-        self._seen += int(str(details["looked_at"]))
-        if self._seen - self._said >= EVERY:
-            self._said = self._seen
-            complain([f"{words.count(self._seen, 'thing')} looked at"])
-
-    def _show(self, parts: list[dict[str, str]]) -> None:
-        if self._output.as_json:
-            for part in parts:
-                self._output.emit({"event": "undo", **part})
-        else:
-            self._output.say(_line(part, dry_run=True) for part in parts)
+def _show(output: Output, parts: Sequence[Mapping[str, str]]) -> None:
+    """Each thing on stdout."""
+    if output.as_json:
+        for part in parts:
+            output.emit({"event": "undo", **part})
+    else:
+        output.say(_line(part, dry_run=True) for part in parts)
 
 
 def _part(part: Undone) -> dict[str, str]:

@@ -5,78 +5,31 @@ What is decided, and why, is in `cleaning.py`; a dry run ends there.
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from migrator.core.cleaning import (
     Candidate,
     Cleaned,
-    CleanupSummary,
     Found,
     Gone,
     Kept,
     Removal,
     SourceSeen,
-    Wanted,
     Way,
     Where,
 )
-from migrator.core.cleaning_ports import CleanupLedger, Remover
-from migrator.core.config import Config
 from migrator.core.errors import Changed, ObjectError, Transient, Unconditional
 from migrator.core.errors import Gone as GoneError
 from migrator.core.model import MIB, Fault, Task
 from migrator.core.objects import Standing
-from migrator.core.ports import EventKind, Observer, Reader, Store
-from migrator.core.secrets import mask_text
+from migrator.core.ports import Reader
 from migrator.engine.cleaning import Verdict, by_ledger, by_looking
 from migrator.engine.lanes import through_lanes
-from migrator.engine.patience import Patience
-from migrator.engine.stopping import Stop
-
-PAGE = 500
-"""Items that are looked through at once."""
+from migrator.engine.taking import PAGE, Taking
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupOptions:
-    """What the operator asked of this cleanup. `dry_run`: say what it would do, and do nothing."""
-
-    dry_run: bool = False
-    purge: bool = False
-    limit: int | None = None
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Both ends of a migration: where sources lie and how they are read, and where their objects stand.
-
-    trusted  the destination was seen to check the SHA-256 that it keeps
-    """
-
-    remover: Remover
-    reader: Reader
-    store: Store
-    trusted: bool
-
-
-@dataclass(slots=True)
-class Cleanup:
-    """One cleanup over one ledger. `execute` may be called once; `summary` is what it came to."""
-
-    config: Config
-    ends: Ends
-    ledger: CleanupLedger
-    wanted: Wanted
-    observer: Observer
-    stop: Stop
-    options: CleanupOptions
-    summary: CleanupSummary = field(default_factory=CleanupSummary)
-    _patience: Patience = field(init=False)
-    _chosen: int = 0
-
-    def __post_init__(self) -> None:
-        self._patience = Patience.of(self.config, self.observer, self.stop)
+class Cleanup(Taking):
+    """One cleanup over one ledger."""
 
     async def execute(self) -> None:
         """Takes away everything that may go. Raises what stopped it; what was done is in the ledger."""
@@ -84,14 +37,14 @@ class Cleanup:
             await self._take_up()
         await self.ledger.begin_cleanup()
         await through_lanes(self._pages(), self.clean, self._keep, self.config.transfer.concurrency, self.stop)
-        self._patience.go_on()
+        self.patience.go_on()
 
     async def _take_up(self) -> None:
         """Sources that a killed cleanup had begun with: what became of them is settled before anything else."""
         await through_lanes(
             self._intended(), self._what_became, self._settle_found, self.config.transfer.concurrency, self.stop
         )
-        self._patience.go_on()
+        self.patience.go_on()
 
     async def _intended(self) -> AsyncIterator[list[Removal]]:
         after = 0
@@ -101,11 +54,11 @@ class Cleanup:
 
     async def _what_became(self, removal: Removal) -> tuple[Removal, Found | None]:
         try:
-            return removal, await self._patience.call(lambda: self.ends.remover.find(removal))
+            return removal, await self.patience.call(lambda: self.ends.remover.find(removal))
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
-            self._count([Cleaned(removal.location, removal.source, removal.size, None, Kept.REFUSED, str(error))])
+            self.count([Cleaned(removal.location, removal.source, removal.size, None, Kept.REFUSED, str(error))])
             return removal, None
 
     async def _settle_found(self, batch: list[tuple[Removal, Found | None]]) -> None:
@@ -117,26 +70,18 @@ class Cleanup:
 
     async def _pages(self) -> AsyncIterator[Sequence[Candidate]]:
         after: int | None = 0
-        while after is not None and not self._full():
+        while after is not None and not self.full:
             page, after = await self.ledger.candidates(after, PAGE, self.wanted, self.options.names)
             yield page
-
-    def _full(self) -> bool:
-        return self.options.limit is not None and self._chosen >= self.options.limit
 
     async def _keep(self, batch: list[Cleaned | None]) -> None:
         done = [one for one in batch if one]
         await self.ledger.settle_removals([one.removal for one in done if one.removal])
-        self._count(done)
-
-    def _count(self, done: Sequence[Cleaned]) -> None:
-        for one in done:
-            self.summary.add(one)
-        tell(self.observer, done, dry_run=self.options.dry_run)
+        self.count(done)
 
     async def clean(self, candidate: Candidate) -> Cleaned | None:
         """One source, patiently; None where the limit was reached. Raises Fatal and Stopped; all else is a result."""
-        if self._full():
+        if self.full:
             return None
         task = candidate.task
         nothing = Cleaned(candidate.location, task.source, candidate.size)
@@ -155,14 +100,14 @@ class Cleanup:
 
     async def _clean(self, candidate: Candidate, nothing: Cleaned) -> Cleaned | None:
         task, remover = candidate.task, self.ends.remover
-        seen = await self._patience.call(lambda: remover.look(candidate))
+        seen = await self.patience.call(lambda: remover.look(candidate))
         if verdict := await self._look(candidate, seen):
             return replace(nothing, kept=verdict[0], message=verdict[1])
         assert seen is not None
-        way, place = await self._patience.call(lambda: remover.way(task.source, candidate.location, seen))
-        if self._full():
+        way, place = await self.patience.call(lambda: remover.way(task.source, candidate.location, seen))
+        if self.full:
             return None
-        self._chosen += 1
+        self.chosen += 1
         cleaned = replace(nothing, way=way, size=seen.size)
         if self.options.dry_run:
             return cleaned
@@ -185,7 +130,7 @@ class Cleanup:
         standing: dict[str, Standing | None] = {}
         if seen is not None and not seen.link:
             for key in sorted(candidate.keys):
-                standing[key] = await self._patience.call(lambda key=key: self.ends.store.head(key))  # type: ignore[misc]
+                standing[key] = await self.patience.call(lambda key=key: self.ends.store.head(key))  # type: ignore[misc]
         verdict = by_looking(
             candidate,
             seen,
@@ -203,7 +148,7 @@ class Cleanup:
         if all(claim.task.fingerprint for claim in candidate.claims):
             return None
         task = replace(candidate.task, fingerprint=seen.fingerprint, size=seen.size)
-        digest = await self._patience.call(lambda: read_digest(self.ends.reader, task))
+        digest = await self.patience.call(lambda: read_digest(self.ends.reader, task))
         for claim in candidate.claims:
             if claim.own is None or claim.own.sha256 != digest:
                 return Kept.SOURCE_CHANGED, f"its bytes are not those that were stored as {claim.task.key}"
@@ -230,7 +175,7 @@ class Cleanup:
                 raise
 
         try:
-            return await self._patience.call(once)
+            return await self.patience.call(once)
         except ObjectError:
             if not unsure:
                 await self.ledger.forget_removals([removal.number])
@@ -258,20 +203,3 @@ async def read_digest(reader: Reader, task: Task) -> bytes:
             found.update(piece)
         await body.check()
     return found.digest()
-
-
-def tell(observer: Observer, done: Sequence[Cleaned], *, dry_run: bool) -> None:
-    """What went; in a dry run also what stays: millions of those would fill a log."""
-    told = [_plain(one) for one in done if dry_run or not one.kept]
-    observer.event(EventKind.CLEANED, f"{len(done)} looked at", looked_at=len(done), sources=told)
-
-
-def _plain(done: Cleaned) -> dict[str, str | int]:
-    return {
-        "do": "keep" if done.kept else (done.way.value if done.way else "purge"),
-        "why": done.kept.value if done.kept else "",
-        "location": done.location,
-        "source": done.source,
-        "bytes": done.size,
-        "message": mask_text(done.message),
-    }

@@ -1,71 +1,46 @@
 """Empties the trash: what was put there longer ago than the grace period, while its objects still stand."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from migrator.core.cleaning import Cleaned, CleanupSummary, Gone, Kept, Removal, Wanted, Where
-from migrator.core.cleaning_ports import CleanupLedger
-from migrator.core.config import Config
+from migrator.core.cleaning import Cleaned, Gone, Kept, Removal, Where
 from migrator.core.errors import Changed, ObjectError
 from migrator.core.model import Fault
-from migrator.core.ports import Observer
 from migrator.engine.cleaning import Verdict, by_ledger, trouble_of
-from migrator.engine.cleanup import PAGE, CleanupOptions, Ends, tell
 from migrator.engine.lanes import through_lanes
-from migrator.engine.patience import Patience
-from migrator.engine.stopping import Stop
+from migrator.engine.taking import PAGE, Taking
 
 
-@dataclass(slots=True)
-class Purge:
-    """One purge over one ledger. `execute` may be called once; `summary` is what it came to.
+class Purge(Taking):
+    """One purge over one ledger.
 
     Of a source only what its ledger put into the trash goes, and only while each object that was made of it is what
     the ledger says: until now there were two of it.
     """
 
-    config: Config
-    ends: Ends
-    ledger: CleanupLedger
-    wanted: Wanted
-    observer: Observer
-    stop: Stop
-    options: CleanupOptions
-    summary: CleanupSummary = field(default_factory=CleanupSummary)
-    _patience: Patience = field(init=False)
-    _chosen: int = 0
-
-    def __post_init__(self) -> None:
-        self._patience = Patience.of(self.config, self.observer, self.stop)
-
     async def execute(self) -> None:
         """Deletes everything that may go. Raises what stopped it; what was done is in the ledger."""
         await through_lanes(self._pages(), self.purge, self._keep, self.config.transfer.concurrency, self.stop)
-        self._patience.go_on()
+        self.patience.go_on()
 
     async def _pages(self) -> AsyncIterator[list[Removal]]:
         after = 0
-        while not self._full():
+        while not self.full:
             page = await self.ledger.removals((Gone.TRASHED,), after, PAGE, self.options.names)
             if not page:
                 return
             after = page[-1].number
             yield page
 
-    def _full(self) -> bool:
-        return self.options.limit is not None and self._chosen >= self.options.limit
-
     async def _keep(self, batch: list[Cleaned | None]) -> None:
         done = [one for one in batch if one]
         if not self.options.dry_run:
             await self.ledger.settle_removals([one.removal for one in done if one.removal])
-        for one in done:
-            self.summary.add(one)
-        tell(self.observer, done, dry_run=self.options.dry_run)
+        self.count(done)
 
     async def purge(self, removal: Removal) -> Cleaned | None:
         """One source, patiently; None where the limit was reached. Raises Fatal and Stopped; all else is a result."""
-        if self._full():
+        if self.full:
             return None
         nothing = Cleaned(removal.location, removal.source, removal.size)
         try:
@@ -80,7 +55,7 @@ class Purge:
     async def _purge(self, removal: Removal, nothing: Cleaned) -> Cleaned | None:
         if self.stop.time() - removal.at < self.config.cleanup.grace:
             return replace(nothing, kept=Kept.GRACE, message="it was put into the trash later than that")
-        found = await self._patience.call(lambda: self.ends.remover.find(removal))
+        found = await self.patience.call(lambda: self.ends.remover.find(removal))
         match found.where:
             case Where.SOURCE:
                 back = replace(removal, state=Gone.RESTORED)
@@ -94,13 +69,13 @@ class Purge:
                 pass
         if verdict := await self._still_needed(removal):
             return replace(nothing, kept=verdict[0], message=verdict[1])
-        if self._full():
+        if self.full:
             return None
-        self._chosen += 1
+        self.chosen += 1
         known = replace(removal, marker_id=found.marker_id)
         gone = replace(nothing, way=removal.way, removal=replace(known, state=Gone.PURGED))
         if not self.options.dry_run:
-            await self._patience.call(lambda: self._once(known))
+            await self.patience.call(lambda: self._once(known))
         return gone
 
     async def _once(self, removal: Removal) -> None:
@@ -114,7 +89,7 @@ class Purge:
             return verdict
         for claim in candidate.claims:
             for one in claim.arrived:
-                standing = await self._patience.call(lambda key=one.key: self.ends.store.head(key))  # type: ignore[misc]
+                standing = await self.patience.call(lambda key=one.key: self.ends.store.head(key))  # type: ignore[misc]
                 if trouble := trouble_of(one, standing, trusted=self.ends.trusted):
                     return Kept.OBJECT_CHANGED, f"{one.key} {trouble}"
         return None

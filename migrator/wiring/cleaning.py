@@ -15,10 +15,11 @@ from migrator.core.errors import Interrupted, LedgerError, MigratorError
 from migrator.core.objects import Digest
 from migrator.core.places import place_of_item
 from migrator.core.ports import Observer, Store
-from migrator.engine.cleanup import Cleanup, CleanupOptions, Ends
+from migrator.engine.cleanup import Cleanup
 from migrator.engine.patience import GO_ON
 from migrator.engine.purging import Purge
 from migrator.engine.stopping import Stop
+from migrator.engine.taking import CleanupOptions, Ends
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.stores.removers import SchemeRemover
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
