@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from migrator.cli.app import app
+from migrator.cli.app import application
 from migrator.cli.observers.lines import EVENTS
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
@@ -36,8 +36,8 @@ def reference() -> str:
 
 
 def _commands() -> Iterator[str]:
-    names = {"help_option_names": app.info.context_settings["help_option_names"]}
-    root: Any = typer.main.get_command(app)
+    names = {"help_option_names": application().info.context_settings["help_option_names"]}
+    root: Any = typer.main.get_command(application())
     context = root.context_class(root, info_name="migrator", terminal_width=WIDTH, **names)
     yield from _help("migrator", root, context)
     for name, command in root.commands.items():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from migrator.cli.app import app
+from migrator.cli.app import application
 from tests.servers.s3 import S3Server
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "migration-guide.md").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def run(command: str) -> str:
         arguments.append("--yes")
     if arguments[0] == "preview":
         arguments[1:] = sorted(str(path) for path in Path("photos").glob("*.jpg"))[:2]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(application(), arguments)
     assert done.exit_code == 0, f"{command}: {done.exit_code}\n{done.stdout}{done.stderr}"
     return done.stdout
 

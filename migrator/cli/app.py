@@ -2,26 +2,15 @@
 
 import gc
 import sys
-from importlib.metadata import version
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from migrator.cli import (
-    cleaning,
-    copying,
-    failing,
-    history,
-    looking,
-    moving,
-    orphans,
-    preparing,
-    preview,
-    proving,
-    trying,
-    undoing,
-)
+from migrator.cli import failing
 from migrator.cli.output import complain, forget_stdout, reader_left
 from migrator.core.errors import MigratorError
 
@@ -64,25 +53,30 @@ class Commands(TyperGroup):
         return status if isinstance(status, int) else 0
 
 
-app = typer.Typer(
-    cls=Commands,
-    name="migrator",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog=EPILOG,
-)
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "preparing": ("init", "setup", "test-connection", "smoke"),
+    "moving": ("plan", "migrate", "retry"),
+    "copying": ("copy",),
+    "looking": ("status", "report"),
+    "history": ("runs", "events"),
+    "preview": ("preview",),
+    "proving": ("verify",),
+    "undoing": ("rollback",),
+    "cleaning": ("cleanup",),
+    "orphans": ("orphans",),
+    "trying": ("demo",),
+}
+"""The modules of the commands, in the order in which help names them."""
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(f"migrator {version('migrator')}")
         raise typer.Exit
 
 
-@app.callback()
 def about(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -105,14 +99,29 @@ def about(
     """
 
 
-for group in (preparing, moving, copying, looking, history, preview, proving, undoing, cleaning, orphans, trying):
-    for name, command in group.commands.items():
-        app.command(name)(command)
+@cache
+def application(asked: str = "") -> typer.Typer:
+    """Only the group of the command that is `asked` for, which is all that it needs to load; else all of them."""
+    made = typer.Typer(
+        cls=Commands,
+        name="migrator",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        epilog=EPILOG,
+    )
+    made.callback()(about)
+    for group in [group for group, names in GROUPS.items() if asked in names] or GROUPS:
+        for name, command in import_module(f"migrator.cli.{group}").commands.items():
+            made.command(name)(command)
+    return made
 
 
 def run() -> None:
     """Parses the command line, runs one command and ends the process."""
     try:
-        app()
+        application(*sys.argv[1:2])()
     finally:
         gc.freeze()  # all of it ends now: looking through it for cycles would take as long as a hundred objects

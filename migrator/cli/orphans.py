@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from migrator.core.config import Config
     from migrator.engine.orphans import OrphanOptions
-    from migrator.wiring.orphans import Found, OrphansResult, Removed
+    from migrator.wiring.leftovers import Found, OrphansResult, Removed
 
 MEANING = {
     Owner.OURS: "of this migration: --delete removes them",

@@ -6,17 +6,6 @@ from enum import StrEnum
 
 from migrator.core.model import Fault, State, Task
 
-TRASH = ".migrator-trash"
-"""The folder for local files that are taken away, below the root of their source, where nothing else is configured."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrashRoot:
-    """Where the files of one source lie, and where they go: real paths, `trash` on the same filesystem."""
-
-    path: str
-    trash: str
-
 
 class Kept(StrEnum):
     """Why a source stays."""

@@ -1,10 +1,14 @@
 """What `cleanup`, and the first step of a rollback, ask of the places where sources lie, and of the ledger."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, Wanted, Way
-from migrator.core.undoing import Scope
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, Wanted, Way
+    from migrator.core.undoing import Scope
 
 
 class Remover(Protocol):

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from migrator.core.cleaning import TRASH
 from migrator.core.keys import STORED_NAMES, compile_template
 from migrator.core.model import MIB
 from migrator.core.values import (
@@ -311,7 +310,7 @@ class Cleanup(Section):
         "source stays in the trash before `--purge` deletes it; `0s`: not at all.",
     )
     trash: TrashPath = Field(
-        default=TRASH,
+        default=".migrator-trash",
         description="Where local files go: a folder below the root of their source, or an absolute path on the same "
         "filesystem, in which each source has a folder of its name. Scans leave it out.",
     )

@@ -1,15 +1,19 @@
 """What the engine asks of the ledger: the queue, the only truth, and what verify and rollback keep in it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from __future__ import annotations
 
-from migrator.core.audit import Change
-from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
-from migrator.core.objects import Capabilities
-from migrator.core.orphans import Orphan, OrphanTally, Owner, Unfinished, Upkeep
-from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
-from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
-from migrator.core.verification import Expected, Verification
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from migrator.core.audit import Change
+    from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
+    from migrator.core.objects import Capabilities
+    from migrator.core.orphans import Orphan, OrphanTally, Owner, Unfinished, Upkeep
+    from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
+    from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
+    from migrator.core.verification import Expected, Verification
 
 
 class Audited(Protocol):

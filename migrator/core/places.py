@@ -80,3 +80,11 @@ def endpoint_name(url: str) -> str:
         host = "localhost"
     port = parts.port or _PORTS.get(parts.scheme, 0)
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashRoot:
+    """Where the files of one source lie, and where they go: real paths, `trash` on the same filesystem."""
+
+    path: str
+    trash: str

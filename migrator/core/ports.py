@@ -1,15 +1,31 @@
 """What the rooms promise each other. An adapter that fills one of these in passes its contract suite in `tests/`."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from enum import StrEnum
-from typing import Protocol
+from __future__ import annotations
 
-from migrator.core.model import Failed, Lacking, Page, Settlement, Task, VariantOutcome
-from migrator.core.objects import Copied, Described, Description, Digest, Guards, Part, Placed, Standing, Taken, Upload
-from migrator.core.orphans import Listed, Unfinished
-from migrator.core.records import RecordOutcome, RecordTask, RowChange
-from migrator.core.variants import Rendered, Wanted
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from migrator.core.objects import Digest
+
+if TYPE_CHECKING:  # ports name types and make none: who fills one in pays for what it needs
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from migrator.core.model import Failed, Lacking, Page, Settlement, Task, VariantOutcome
+    from migrator.core.objects import (
+        Copied,
+        Described,
+        Description,
+        Guards,
+        Part,
+        Placed,
+        Standing,
+        Taken,
+        Upload,
+    )
+    from migrator.core.orphans import Listed, Unfinished
+    from migrator.core.records import RecordOutcome, RecordTask, RowChange
+    from migrator.core.variants import Rendered, Wanted
 
 
 class Source(Protocol):

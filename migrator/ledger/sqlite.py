@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from migrator.core.audit import Change
 from migrator.core.errors import LedgerError
@@ -19,14 +19,16 @@ from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
 from migrator.core.verification import Expected, Match, Verification, VerificationSummary
 from migrator.ledger import again, intake, journal, records, rollback, variants, verifications
 from migrator.ledger.audit import AuditLog
-from migrator.ledger.cleaning import CleaningLedger
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
-from migrator.ledger.orphans import OrphanRows
 from migrator.ledger.queue import Queue, Retried, disown, retry
 from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
 from migrator.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from migrator.ledger.cleaning import CleaningLedger
+    from migrator.ledger.orphans import OrphanRows
 
 T = TypeVar("T")
 
@@ -47,8 +49,7 @@ class SqliteLedger:
         self._queue = Queue(self.id, self._seal, self._audit)
         self._queue.has_records = records.any_records(connection)
         self._writer = Writer(connection, path, self._audit)
-        self.orphans = OrphanRows(self.id, self._writer, self._audit)
-        self.cleaning = CleaningLedger(self.id, self._writer, self._audit, lambda: self._queue.run)
+        self._orphans: OrphanRows | None = None
 
     @classmethod
     def open(cls, path: Path, *, name: str) -> "SqliteLedger":
@@ -72,8 +73,24 @@ class SqliteLedger:
     def close(self) -> None:
         """Finishes what was handed in and gives the lock back. Idempotent; blocks."""
         self._writer.close()
-        self.orphans.close()
+        if self._orphans:
+            self._orphans.close()
         self._lock.release()
+
+    @property
+    def orphans(self) -> "OrphanRows":
+        """What `orphans` asks of this ledger."""
+        from migrator.ledger.orphans import OrphanRows  # only that command waits for it
+
+        self._orphans = self._orphans or OrphanRows(self.id, self._writer, self._audit)
+        return self._orphans
+
+    @property
+    def cleaning(self) -> "CleaningLedger":
+        """What `cleanup`, and a rollback that brings sources back, ask of this ledger."""
+        from migrator.ledger.cleaning import CleaningLedger  # only these wait for it
+
+        return CleaningLedger(self.id, self._writer, self._audit, lambda: self._queue.run)
 
     def __enter__(self) -> "SqliteLedger":
         return self

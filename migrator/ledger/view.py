@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from migrator.core.audit import Head
-from migrator.core.cleaning import CleanedTally
 from migrator.core.errors import LedgerError
 from migrator.core.model import Fault, Problem, Tally, Task, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordTally, RecordTask
-from migrator.core.throughput import RunPace
-from migrator.core.undoing import LeftAlone
 from migrator.core.variants import Picture, VariantMeans
 from migrator.core.verification import VerificationSummary
-from migrator.ledger import cleaned, journal, record_view, records, throughput, variant_view, variants, verifications
+from migrator.ledger import journal, record_view, records, variant_view, variants, verifications
 from migrator.ledger.audit import known_head
 from migrator.ledger.connection import connect_reader, translated
 from migrator.ledger.lock import Holder, holder
@@ -32,6 +29,11 @@ from migrator.ledger.record_view import FailedRecord
 from migrator.ledger.schema import pending
 from migrator.ledger.seal import Seal
 from migrator.ledger.variant_view import FailedVariant
+
+if TYPE_CHECKING:
+    from migrator.core.cleaning import CleanedTally
+    from migrator.core.throughput import RunPace
+    from migrator.core.undoing import LeftAlone
 
 _PAGE = 1000
 """Rows read at a time: no read stays open for long, so the writer can always make its file small again."""
@@ -250,9 +252,11 @@ class LedgerView:
             for number, command, config, started, finished, status, requests, *counts in rows
         ]
 
-    def throughput(self, points: int) -> list[RunPace]:
+    def throughput(self, points: int) -> "list[RunPace]":
         """How fast the latest runs stored what they stored, in about `points` stretches altogether."""
-        return throughput.throughput(self._all, points)
+        from migrator.ledger.throughput import throughput  # who migrates reads none of what these three return
+
+        return throughput(self._all, points)
 
     def pace(self, seconds: int = 60) -> Pace:
         """Items and bytes stored a second, over about the last `seconds`."""
@@ -316,10 +320,14 @@ class LedgerView:
         ):
             yield FailedItem(name, location, key, size, fault, message or "", attempts, first)
 
-    def cleaned(self) -> list[CleanedTally]:
+    def cleaned(self) -> "list[CleanedTally]":
         """Sources that were taken away, by source and state; no row is counted."""
+        if not self._all("SELECT 1 FROM cleaned_tallies LIMIT 1"):
+            return []
+        from migrator.ledger.cleaned import tallies  # few ledgers have any, and every command asks
+
         with translated(self.path):
-            return cleaned.tallies(self._connection)
+            return tallies(self._connection)
 
     def verifications(self) -> list[VerificationSummary]:
         """All verifications, the oldest first."""
@@ -332,8 +340,10 @@ class LedgerView:
         for result, key, variant, location, message in islice(found, limit):
             yield Difference(result, key, variant, location, message or "")
 
-    def left_alone(self, limit: int | None = None) -> Iterator[LeftAlone]:
+    def left_alone(self, limit: int | None = None) -> "Iterator[LeftAlone]":
         """What the last rollback did not undo, in the order in which it came to it."""
+        from migrator.core.undoing import LeftAlone
+
         for kind, name, source, fault, message in self._pages(
             "SELECT id, kind, name, source, fault, message FROM left_alone WHERE id > ? ORDER BY id", limit
         ):

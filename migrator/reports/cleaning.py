@@ -42,6 +42,15 @@ ADVICE: Mapping[Kept, str] = {
 }
 """What the operator does about it."""
 
+GONE: dict[str, str] = {
+    Gone.INTENDED: "may be gone: a cleanup was cut off",
+    Gone.TRASHED: "can be had back",
+    Gone.DELETED: "deleted",
+    Gone.PURGED: "deleted out of the trash",
+    Gone.RESTORED: "brought back",
+}
+"""What became of a source that a cleanup took away."""
+
 _NOUNS = {Way.TRASH: "file", Way.MARKER: "object", Way.DELETE: "object"}
 
 DONE: Mapping[Way, tuple[str, str]] = {
@@ -109,7 +118,7 @@ def by_state(tallies: Sequence[CleanedTally]) -> dict[Gone, tuple[int, int]]:
 def status_line(tallies: Sequence[CleanedTally]) -> str:
     """`1,234 sources in the trash (4.2 GB), 12 purged (1.0 MB)`; empty where none is away."""
     parts = [
-        f"{words.count(sources, 'source')} {words.GONE[state]} ({words.size(size)})"
+        f"{words.count(sources, 'source')} {GONE[state]} ({words.size(size)})"
         for state, (sources, size) in by_state(tallies).items()
     ]
     return ", ".join(parts)

@@ -6,21 +6,23 @@ Read from tallies and small tables, so it is as quick for ten million items as f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.core.audit import Head
-from migrator.core.cleaning import CleanedTally
 from migrator.core.model import Fault, Problem, State, Tally, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState, RecordTally
-from migrator.core.throughput import RunPace
-from migrator.core.undoing import LeftAlone
 from migrator.core.variants import VariantMeans
 from migrator.core.verification import VerificationSummary
 from migrator.reports.rollbacks import RolledBack, rolled_back
 from migrator.reports.rows import FailedRecord, Targets
 from migrator.reports.variants import Configured, FailedVariant, Named, VariantState, states_of
 from migrator.reports.verification import Difference, Verified, verified
+
+if TYPE_CHECKING:
+    from migrator.core.cleaning import CleanedTally
+    from migrator.core.throughput import RunPace
+    from migrator.core.undoing import LeftAlone
 
 Key = TypeVar("Key", bound=str)
 
@@ -110,10 +112,10 @@ class View(Protocol):
     def verifications(self) -> Sequence[VerificationSummary]: ...
     def differences(self, limit: int | None = None) -> Iterator[Difference]: ...
     def runs(self) -> Sequence[PastRun]: ...
-    def throughput(self, points: int) -> Sequence[RunPace]: ...
-    def cleaned(self) -> Sequence[CleanedTally]: ...
+    def throughput(self, points: int) -> "Sequence[RunPace]": ...
+    def cleaned(self) -> "Sequence[CleanedTally]": ...
     def audit_head(self) -> Head | None: ...
-    def left_alone(self, limit: int | None = None) -> Iterator[LeftAlone]: ...
+    def left_alone(self, limit: int | None = None) -> "Iterator[LeftAlone]": ...
     def left_alone_count(self) -> int: ...
     def scans(self) -> Sequence[Scan]: ...
     def capabilities(self) -> Capabilities | None: ...
@@ -171,11 +173,11 @@ class Overview:
     """Rows whose object stands, and a variant that they refer to does not; known once nothing is left to move."""
     verified: Verified | None = None
     """The last verification."""
-    cleaned: tuple[CleanedTally, ...] = ()
+    cleaned: "tuple[CleanedTally, ...]" = ()
     """Sources that a cleanup took away."""
     undone: RolledBack | None = None
     """What the last rollback came to."""
-    pace: tuple[RunPace, ...] = ()
+    pace: "tuple[RunPace, ...]" = ()
     audit: Head | None = None
     """The last line of the audit log."""
 

@@ -7,6 +7,7 @@ from migrator.core.model import State
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordState
 from migrator.reports import words
+from migrator.reports.cleaning import GONE
 from migrator.reports.overview import Overview, PastRun
 
 
@@ -66,8 +67,7 @@ def database_rows(seen: Overview) -> Table:
 def cleaned(seen: Overview) -> Table:
     """Sources that were taken away, by what became of them."""
     rows = [
-        (tally.source, words.GONE[tally.state], words.count(tally.sources), words.size(tally.bytes))
-        for tally in seen.cleaned
+        (tally.source, GONE[tally.state], words.count(tally.sources), words.size(tally.bytes)) for tally in seen.cleaned
     ]
     return Table(("source", "state", "sources", "bytes"), "llrr", rows)
 

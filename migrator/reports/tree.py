@@ -1,10 +1,10 @@
 """An overview as plain values for machines: what `status --json`, `plan --json` and the JSON report say."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from migrator.core.model import State, Summary
 from migrator.core.records import RecordState
-from migrator.core.throughput import RunPace
 from migrator.reports import words
 from migrator.reports.history import head_tree
 from migrator.reports.overview import Overview, PastRun, SourceState
@@ -12,6 +12,9 @@ from migrator.reports.rollbacks import rolled_back_tree
 from migrator.reports.rows import failed_row
 from migrator.reports.variants import failed_tree, state_tree
 from migrator.reports.verification import verified_tree
+
+if TYPE_CHECKING:
+    from migrator.core.throughput import RunPace
 
 Tree = dict[str, object]
 
@@ -88,7 +91,7 @@ def run_tree(run: PastRun) -> Tree:
     }
 
 
-def pace_tree(run: RunPace) -> Tree:
+def pace_tree(run: "RunPace") -> Tree:
     """How fast one run stored: seconds since it began, objects and bytes in each stretch."""
     return {
         "run": run.run,

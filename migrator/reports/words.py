@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-from migrator.core.cleaning import Gone
 from migrator.core.model import Fault, Skip
 from migrator.core.objects import Digest
 from migrator.core.verification import Match, Proof
@@ -107,15 +106,6 @@ ENDINGS: dict[int, str] = {
     143: "was interrupted (SIGTERM)",
 }
 """How a run with this exit status ended."""
-
-GONE: dict[str, str] = {
-    Gone.INTENDED: "may be gone: a cleanup was cut off",
-    Gone.TRASHED: "can be had back",
-    Gone.DELETED: "deleted",
-    Gone.PURGED: "deleted out of the trash",
-    Gone.RESTORED: "brought back",
-}
-"""What became of a source that a cleanup took away."""
 
 PROOFS: dict[str, str] = {
     Proof.CHECKSUM: "by the SHA-256 that the server keeps",

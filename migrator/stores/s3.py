@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.clients import aws
 from migrator.clients.refusals import DAMAGED, read_element, read_error, shown
@@ -24,9 +24,7 @@ from migrator.core.errors import (
 from migrator.core.keys import key_problem
 from migrator.core.model import CANARY, Side
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
-from migrator.core.orphans import Listed, Unfinished
 from migrator.core.places import Place
-from migrator.stores import s3_inventory
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
     Constants,
@@ -43,6 +41,9 @@ from migrator.stores.s3_headers import (
     required,
     standing_of,
 )
+
+if TYPE_CHECKING:
+    from migrator.core.orphans import Listed, Unfinished
 
 
 class S3Store:
@@ -148,13 +149,17 @@ class S3Store:
                 return
             wanted["continuation-token"] = token
 
-    def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
+    def listed(self, prefix: str, after: str = "") -> "AsyncIterator[list[Listed]]":
         """See `Inventory`."""
-        return s3_inventory.listed(self._client, prefix, after)
+        from migrator.stores.s3_inventory import listed  # only `orphans` asks
 
-    def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:
+        return listed(self._client, prefix, after)
+
+    def unfinished(self, prefix: str) -> "AsyncIterator[list[Unfinished]]":
         """See `Inventory`."""
-        return s3_inventory.unfinished(self._access, prefix)
+        from migrator.stores.s3_inventory import unfinished
+
+        return unfinished(self._access, prefix)
 
     async def copy(self, key: str, target: str, etag: str) -> Placed:
         """Server-side copy. Changed: the object no longer has `etag`."""

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, TrashRoot, Way, Where
+from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, Way, Where
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Conflict, Forbidden, Invalid, ObjectError, Transient
 from migrator.core.errors import Gone as GoneError
 from migrator.core.files import file_location, file_path
 from migrator.core.objects import PUT_ID
+from migrator.core.places import TrashRoot
 from migrator.stores.beneath import Root, open_beneath
 from migrator.stores.folder_record import read_record
 from migrator.stores.folder_tree import rename_new, sync_folder

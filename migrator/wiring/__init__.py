@@ -2,30 +2,31 @@
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.core.config import Config
 from migrator.core.loading import load
-from migrator.engine.run import Result, RunOptions
-from migrator.wiring.adapters import view
-from migrator.wiring.auditing import check_audit, events
-from migrator.wiring.checking import Check, lifecycle_rules, setup, smoke, test_connection
-from migrator.wiring.cleaning import CleanupResult, cleanup
-from migrator.wiring.moving import PlanResult, migrate, plan, retry
-from migrator.wiring.orphans import Found, OrphansResult, orphans
-from migrator.wiring.proving import VerifyResult, verify
-from migrator.wiring.undoing import RollbackResult, rollback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from migrator.core.ports import Observer
+    from migrator.engine.run import Result, RunOptions
     from migrator.engine.sampling import Sampled
     from migrator.ledger.view import LedgerView
     from migrator.records.preview import RowPreview
     from migrator.reports.sheet import Sheet
+    from migrator.wiring.adapters import view
+    from migrator.wiring.auditing import check_audit, events
+    from migrator.wiring.checking import Check, lifecycle_rules, setup, smoke, test_connection
+    from migrator.wiring.cleaning import CleanupResult, cleanup
+    from migrator.wiring.leftovers import Found, OrphansResult, orphans
+    from migrator.wiring.moving import PlanResult, migrate, plan, retry
+    from migrator.wiring.proving import VerifyResult, verify
     from migrator.wiring.rendering import Previewed
+    from migrator.wiring.undoing import RollbackResult, rollback
 
 __all__ = [
     "Check",
@@ -57,6 +58,25 @@ __all__ = [
     "verify",
     "view",
 ]
+
+_HOMES = {
+    "adapters": ("view",),
+    "auditing": ("check_audit", "events"),
+    "checking": ("Check", "lifecycle_rules", "setup", "smoke", "test_connection"),
+    "cleaning": ("CleanupResult", "cleanup"),
+    "leftovers": ("Found", "OrphansResult", "orphans"),
+    "moving": ("PlanResult", "Result", "RunOptions", "migrate", "plan", "retry"),
+    "proving": ("VerifyResult", "verify"),
+    "undoing": ("RollbackResult", "rollback"),
+}
+"""Where each name lives: a command loads what it needs, and not what the others need."""
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"migrator.wiring.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_config(path: Path, flags: Mapping[str, Any]) -> Config:

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from migrator.core.cleaning import TrashRoot
 from migrator.core.config import Config, DirectorySource, SourceConfig
 from migrator.core.errors import PreflightError
+from migrator.core.places import TrashRoot
 
 
 def trash_of(config: Config, source: SourceConfig) -> TrashRoot | None:

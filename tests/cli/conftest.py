@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from migrator.cli.app import app
+from migrator.cli.app import application
 from tests.servers.s3 import S3Server
 
 MIGRATOR = [sys.executable, "-m", "migrator"]
@@ -58,7 +58,7 @@ class Project:
 
     def run(self, *arguments: str) -> Ended:
         """Runs a command in this process."""
-        result = CliRunner().invoke(app, list(arguments))
+        result = CliRunner().invoke(application(), list(arguments))
         return Ended(result.exit_code, result.stdout, result.stderr)
 
     def start(self, *arguments: str, **options: Any) -> "subprocess.Popen[str]":

@@ -6,12 +6,14 @@ import runpy
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from migrator.cli import failing
+from migrator.cli.app import GROUPS, application
 from migrator.core.errors import ConfigError, Interrupted, MigratorError
 from tests.cli.conftest import MIGRATOR, Project
 
@@ -23,6 +25,12 @@ COMMANDS = [
     *("status", "report", "runs", "events"),
     *("preview", "verify", "rollback", "cleanup", "orphans", "demo"),
 ]
+
+
+def test_a_group_is_loaded_for_the_commands_that_it_has() -> None:
+    assert {group: tuple(import_module(f"migrator.cli.{group}").commands) for group in GROUPS} == GROUPS
+    assert [one.name for one in application("migrate").registered_commands] == list(GROUPS["moving"])
+    assert [one.name for one in application("nothing-of-ours").registered_commands] == COMMANDS
 
 
 def test_help_lists_the_commands_that_there_are(project: Project) -> None:

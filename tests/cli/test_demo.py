@@ -25,8 +25,9 @@ def test_the_demo_shows_the_whole_path(project: Project, monkeypatch: pytest.Mon
 
 
 def test_the_demo_without_its_extra_says_how_to_get_it(project: Project) -> None:
-    without = "import sys; sys.modules['moto.server'] = None; from migrator.cli.app import app; app(['demo'])"
-    ended = subprocess.run([sys.executable, "-c", without], cwd=project.folder, capture_output=True, text=True)
+    lines = ("import sys", "sys.modules['moto.server'] = None", "from migrator.cli.app import run", "run()")
+    without = "; ".join(lines)
+    ended = subprocess.run([sys.executable, "-c", without, "demo"], cwd=project.folder, capture_output=True, text=True)
     assert ended.returncode == 3
     assert ended.stderr.startswith("error: the demo needs its embedded S3 server")
     assert "pip install 'migrator[demo]'" in ended.stderr

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchmarks.photographs import photograph_jpeg
-from migrator.cli.app import app
+from migrator.cli.app import application
 from tests.images.chart import chart, opened, saved
 
 CONFIG = """
@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def preview(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["preview", *arguments])
+    return CliRunner().invoke(application(), ["preview", *arguments])
 
 
 def test_variants_and_a_page_are_written(folder: Path) -> None:

@@ -77,9 +77,9 @@ def serve() -> None:
     """Answers orders on stdin with the status of what was run."""
     for package in ("migrator", "sqlalchemy.dialects.sqlite", "aiobotocore", "sqlite_utils"):
         _warm(package)
-    from migrator.cli.app import app
+    from migrator.cli.app import application
 
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     gc.freeze()  # a collection in a child would copy every page of what is shared
     for line in sys.stdin:
         order = json.loads(line)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.cleaning import Candidate, Claim, Gone, Removal, TrashRoot, Way, Where
+from migrator.core.cleaning import Candidate, Claim, Gone, Removal, Way, Where
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Conflict, Forbidden
 from migrator.core.files import file_location
 from migrator.core.model import State, Task
+from migrator.core.places import TrashRoot
 from migrator.stores import trash
 from migrator.stores.folder_tree import rename_new
 from migrator.stores.trash import LocalRemover
