@@ -23,7 +23,7 @@ from migrator.reports.verification import status_line
 if TYPE_CHECKING:
     from migrator.core.config import Config
     from migrator.ledger.lock import Holder
-    from migrator.ledger.view import Pace
+    from migrator.ledger.seen import Pace
     from migrator.reports.overview import Overview
 
 WATCH_EVERY = 2.0
@@ -169,14 +169,18 @@ def report(
             write(format_name or "md", subject, sys.stdout)
             return 0
         for path, each in _targets(output_path, format_name, without(view)):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("w", encoding="utf-8", newline="") as file:
-                    write(each, subject, file)
-            except OSError as error:
-                raise MigratorError(f"{path} cannot be written: {error.strerror}") from None
-            Output().say([f"wrote {path}"])
+            _write(path, each, subject)
     return 0
+
+
+def _write(path: Path, format_name: str, subject: Subject) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write(format_name, subject, file)
+    except OSError as error:
+        raise MigratorError(f"{path} cannot be written: {error.strerror}") from None
+    Output().say([f"wrote {path}"])
 
 
 def _format(name: str | None, output_path: Path | None, *, as_json: bool) -> str | None:

@@ -91,14 +91,7 @@ def orphans(
     from migrator.cli.observers.verifying import Verifying
     from migrator.engine.orphans import OrphanOptions
 
-    for given, name in ((foreign, "--foreign"), (dry_run, "--dry-run"), (yes, "--yes")):
-        if given and not delete:
-            raise ConfigError(f"{name}: nothing is removed without --delete", hint="give both, or neither")
-    if delete and not (dry_run or yes or sys.stdin.isatty()):
-        raise ConfigError(
-            "nothing is removed without the migration's name typed on a terminal",
-            hint="in scripts: --yes, after a look at --dry-run",
-        )
+    _check_options(delete=delete, foreign=foreign, dry_run=dry_run, yes=yes)
     options = OrphanOptions(marks or delete, foreign, _age(older_than))
     config = wiring.load_config(config_file, {})
     output = Output(verbose, quiet, as_json, log_file)
@@ -108,6 +101,18 @@ def orphans(
         result = wiring.orphans(config, options, Several([log, *shown_meanwhile]), telling.decide)
     telling.end(result)
     return result.exit_status
+
+
+def _check_options(*, delete: bool, foreign: bool, dry_run: bool, yes: bool) -> None:
+    """Raises ConfigError for options that would be without effect, and where nobody can be asked."""
+    for given, name in ((foreign, "--foreign"), (dry_run, "--dry-run"), (yes, "--yes")):
+        if given and not delete:
+            raise ConfigError(f"{name}: nothing is removed without --delete", hint="give both, or neither")
+    if delete and not (dry_run or yes or sys.stdin.isatty()):
+        raise ConfigError(
+            "nothing is removed without the migration's name typed on a terminal",
+            hint="in scripts: --yes, after a look at --dry-run",
+        )
 
 
 def _age(text: str | None) -> float | None:

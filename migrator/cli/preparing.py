@@ -1,7 +1,7 @@
 """Commands that make ready and check: init, setup, test-connection, smoke."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,13 +114,17 @@ def setup(
         done = [{"what": each.describe(), "applied": each.applied} for each in changes]
         output.emit({"changes": done} | ({"rules": rules} if rules else {}))
         return 0
-    word = "would" if dry_run else "done"
-    output.say(f"{word:<6}{each.describe()}" for each in changes)
-    if not changes:
-        output.say(["all is right as it is; nothing to change"])
-    elif dry_run:
-        output.say(["nothing was changed; `migrator setup` does it"])
+    output.say(_lines([each.describe() for each in changes], dry_run=dry_run))
     return 0
+
+
+def _lines(changes: Sequence[str], *, dry_run: bool) -> Iterator[str]:
+    for change in changes:
+        yield f"{'would' if dry_run else 'done':<6}{change}"
+    if not changes:
+        yield "all is right as it is; nothing to change"
+    elif dry_run:
+        yield "nothing was changed; `migrator setup` does it"
 
 
 def _kept(text: str | None, *, lifecycle: bool) -> float | None:

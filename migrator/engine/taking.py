@@ -40,7 +40,7 @@ class Ends:
 
 @dataclass(slots=True)
 class Taking:
-    """Takes sources away. `execute` may be called once; `summary` is what it came to."""
+    """One cleanup or purge over one ledger: its `execute` may be called once, and `summary` is what it came to."""
 
     config: Config
     ends: Ends
@@ -56,10 +56,6 @@ class Taking:
 
     def __post_init__(self) -> None:
         self.patience = Patience.of(self.config, self.observer, self.stop)
-
-    async def execute(self) -> None:
-        """Takes away everything that may go. Raises what stopped it; what was done is in the ledger."""
-        raise NotImplementedError
 
     @property
     def full(self) -> bool:

@@ -6,8 +6,9 @@ import pytest
 
 from migrator.core.errors import LedgerError
 from migrator.core.model import Fault, Item, Problem, State
+from migrator.ledger.seen import FailedItem
 from migrator.ledger.sqlite import SqliteLedger
-from migrator.ledger.view import FailedItem, LedgerView
+from migrator.ledger.view import LedgerView
 from tests.ledger.making import failed, items, page, query, settle_all, settlement, stored
 
 

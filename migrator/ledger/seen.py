@@ -1,0 +1,84 @@
+"""What a view of the ledger gives out: scans, runs, pace, failed items, differences."""
+
+from dataclasses import dataclass
+
+from migrator.core.model import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Where the scan of one source stands; times are seconds since 1970."""
+
+    source: str
+    complete: bool
+    skipped: int
+    problems: int
+    started_at: int
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. One that was killed, or has not ended, has no end and no status, and nothing moved is known of it."""
+
+    number: int
+    command: str
+    config_hash: str
+    started_at: int
+    finished_at: int | None
+    status: int | None
+    requests: dict[str, int]
+    moved_items: int
+    moved_bytes: int
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that was not moved, and why. `first` is the location that has its key, when that is why."""
+
+    source: str
+    location: str
+    key: str
+    size: int | None
+    fault: Fault
+    message: str
+    attempts: int
+    first: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledItem:
+    """An item that stands in the destination: stored (`skip` is None) or found there already."""
+
+    source: str
+    location: str
+    key: str
+    size: int | None
+    sha256: str | None
+    etag: str | None
+    version_id: str | None
+    content_type: str | None
+    replaced: str | None
+    settled_at: int
+    skip: str | None
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the last verification found wrong: `result` is differ, missing, unknown or extra; `variant` name.format."""
+
+    result: str
+    key: str
+    variant: str
+    location: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was moved lately, a second."""
+
+    items: float
+    bytes: float
