@@ -237,7 +237,11 @@ def _version(placement: Placement) -> str:
 
 
 def _is_older(standing: Standing, placement: Placement) -> bool:
-    """Whether it was there already when ours was known to stand on top of it. Without versions nothing is beneath."""
+    """Whether it was there already when ours was known to stand on top of it. Without versions nothing is beneath.
+
+    Where versions are kept, ours did not take anything's place: what is about as old was put on top of it.
+    """
     if standing.version_id is None or standing.modified is None or placement.settled_at is None:
         return False
-    return standing.modified <= placement.settled_at
+    about = 0.0 if placement.version_id in UNVERSIONED else CLOCKS
+    return standing.modified <= placement.settled_at - about

@@ -337,3 +337,17 @@ def test_variants_that_a_kill_kept_from_the_ledger_go_too(
     assert migration.run("verify").status == 0
     assert migration.run("rollback", "--yes").status == 0
     assert snapshot(bucket) == before
+
+
+def test_row_34_the_same_bytes_put_on_top_in_the_same_second(server: Server, folder: Path, bucket: Bucket) -> None:
+    bucket.client().put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    tree(folder, {"mine.bin": b"one", "theirs.bin": b"one"})
+    migration = Migration(folder, bucket)
+    assert migration.run().status == 0
+    put(bucket, "theirs.bin", b"one")
+    before = snapshot(bucket)
+    undone = migration.run("rollback", "--yes")
+    assert undone.status == 1, undone.words
+    assert "theirs.bin: left alone (somebody put something else there since)" in undone.words
+    after = snapshot(bucket)
+    assert after == {name: one for name, one in before.items() if name.startswith("theirs.bin")}
