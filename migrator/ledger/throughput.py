@@ -48,10 +48,13 @@ def _stretches(ask: Ask, begin: int, end: int, until: int, step: int) -> tuple[S
         "SELECT (at - ?) / ?, sum(items), sum(bytes) FROM pace WHERE at >= ? AND at < ? GROUP BY 1",
         (first, step, first, min(until, end + 1)),
     )
-    return tuple(
-        Stretch(max(0, at - begin), max(1, min(end, at + step) - begin), items, size)
-        for at, items, size in ((first + number * step, items, size) for number, items, size in rows)
-    )
+    found = []
+    for number, items, size in rows:
+        at = first + number * step
+        # What was stored in the very second in which the run ended belongs to its last second.
+        start = min(max(0, at - begin), end - begin - 1)
+        found.append(Stretch(start, max(start + 1, min(end, at + step) - begin), items, size))
+    return tuple(found)
 
 
 def _floor(seconds: int) -> int:

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,17 +14,6 @@ from tests.faults.servers import Server
 from tests.servers.s3 import S3Server
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def hangups() -> Iterator[None]:
-    """SIGHUP is heard, also where `nohup` started these tests: what a process ignores, its children ignore too."""
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    if ignored:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    if ignored:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

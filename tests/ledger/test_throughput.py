@@ -47,6 +47,13 @@ def test_each_run_has_its_own_pace_and_a_killed_one_ends_with_it(at_rest: Path) 
     assert [(each.begin, each.end, each.items) for each in last.stretches] == [(0, 5, 5)]
 
 
+def test_what_is_stored_in_the_second_in_which_a_run_ends_takes_time_too(at_rest: Path) -> None:
+    write(at_rest, [(3, 20)], [(10, 4), (20, 6)])
+    with LedgerView.open(at_rest) as view:
+        (pace,) = view.throughput(600)
+    assert [(each.begin, each.end, each.items) for each in pace.stretches] == [(7, 17, 4), (16, 17, 6)]
+
+
 def test_what_two_runs_share_counts_once(at_rest: Path) -> None:
     write(at_rest, [(0, 12), (14, 40)], [(0, 4), (10, 6), (20, 1)])
     with LedgerView.open(at_rest) as view:
