@@ -4,23 +4,20 @@ Looking and removing are separate: what is removed was in the list that the oper
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from migrator.core import audit
 from migrator.core.config import Config
-from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, PreflightError, Throttled, Transient
+from migrator.core.errors import Fatal, Forbidden, ObjectError, PreflightError, Throttled, Transient
 from migrator.core.ledger_ports import OrphanLedger
 from migrator.core.model import Fault
 from migrator.core.orphans import Kind, Listed, Orphan, Owner, Removal, Unfinished, Upkeep
 from migrator.core.ports import EventKind, Inventory, Observer, Store
-from migrator.engine.guard import Gate, Pace, RetryPolicy
 from migrator.engine.lanes import through_lanes
 from migrator.engine.ownership import FRESH, Ground, item_of
+from migrator.engine.patience import Patience
 from migrator.engine.stopping import Stop, Stopped
-
-T = TypeVar("T")
 
 PAGE = 1_000
 """Orphans that are fetched from the ledger at once."""
@@ -73,15 +70,10 @@ class Orphans:
     examples: list[Removal] = field(default_factory=list)
     """The first of them."""
     _looked: int = 0
-    _gate: Gate = field(init=False)
-    _retry: RetryPolicy = field(init=False)
-    _requests: Pace = field(init=False)
+    _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.config.transfer
-        self._gate = Gate(settings.concurrency, self.stop, self.observer)
-        self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
-        self._requests = Pace(settings.requests_per_second, self.stop)
+        self._patience = Patience.of(self.config, self.observer, self.stop)
 
     async def look(self) -> None:
         """Finds all of them; they are in the ledger until that is closed. Raises what stopped it."""
@@ -91,7 +83,7 @@ class Orphans:
         self._go_on()
         try:
             for prefix in self.ground.walked:
-                await self._patiently(lambda prefix=prefix: self._find_uploads(prefix))  # type: ignore[misc]
+                await self._patience.call(lambda prefix=prefix: self._find_uploads(prefix))  # type: ignore[misc]
         except Forbidden as error:
             self.gaps.append(f"open uploads were not looked for: {error}")
         except (Transient, Throttled) as error:
@@ -100,8 +92,7 @@ class Orphans:
             self._go_on()
 
     def _go_on(self) -> None:
-        if self.stop.signal_number:
-            raise Interrupted(self.stop.signal_number, self.stop.reason, "the same command looks again")
+        self._patience.go_on("the same command looks again")
 
     async def _objects(self) -> AsyncIterator[list[Orphan]]:
         for prefix in self.ground.walked:
@@ -133,7 +124,7 @@ class Orphans:
                 pages = self.inventory.listed(prefix, after)
                 raise
 
-        while (page := await self._patiently(next_page)) is not None:
+        while (page := await self._patience.call(next_page)) is not None:
             after = page[-1].key if page else after
             yield page
 
@@ -156,7 +147,7 @@ class Orphans:
         if orphan.owner is not Owner.UNKNOWN or not self.options.marks:
             return orphan
         try:
-            standing = await self._patiently(lambda: self.store.head(orphan.key))
+            standing = await self._patience.call(lambda: self.store.head(orphan.key))
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
@@ -207,9 +198,9 @@ class Orphans:
     async def _remove(self, orphan: Orphan) -> Removal:
         try:
             if orphan.kind is Kind.UPLOAD:
-                await self._patiently(lambda: self.store.abort(orphan.key, orphan.upload_id))
+                await self._patience.call(lambda: self.store.abort(orphan.key, orphan.upload_id))
                 return Removal(orphan)
-            return await self._patiently(lambda: self._remove_object(orphan))
+            return await self._patience.call(lambda: self._remove_object(orphan))
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
@@ -223,7 +214,7 @@ class Orphans:
         later = standing.modified is not None and orphan.modified is not None
         if standing.etag != orphan.etag or (later and abs(standing.modified - orphan.modified) > _SECOND):  # type: ignore[operator]
             return Removal(orphan, "somebody wrote it again since it was listed")
-        await self._requests.spend(1)
+        await self._patience.requests.spend(1)
         await self.store.delete(orphan.key, None, standing.etag)
         return Removal(orphan)
 
@@ -240,20 +231,6 @@ class Orphans:
             self.freed += one.orphan.size or 0
             if one.orphan.kind is Kind.UPLOAD:
                 await self.ledger.forget_upload(one.orphan.key, one.orphan.upload_id)
-
-    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
-        async def attempt() -> T:
-            await self._gate.enter()
-            try:
-                await self._requests.spend(1)
-                answer = await request()
-            except BaseException:
-                self._gate.leave(None)
-                raise
-            self._gate.leave_well()
-            return answer
-
-        return await self._retry.call(attempt, lambda error: self._gate.slow_down(error.retry_after, str(error)))
 
 
 def _unlisted(what: str, error: ObjectError) -> Fatal:

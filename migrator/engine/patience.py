@@ -17,7 +17,10 @@ GO_ON = "the same command goes on where it was"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Requests, one by one, as often as `transfer.retries` says. Raises the last ObjectError, and Stopped."""
+    """Places, pace and tries, as `transfer` has them, for requests one by one or for attempts of several.
+
+    What is awaited raises its last ObjectError, and Stopped.
+    """
 
     gate: Gate
     retry: RetryPolicy
@@ -36,22 +39,34 @@ class Patience:
         )
 
     async def call(self, request: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `request`, which is asked again when it had none."""
+        """The answer of one request, at the pace that was asked for; asked again when it had none."""
 
-        async def once() -> T:
+        async def paced() -> T:
+            await self.requests.spend(1)
+            return await request()
+
+        return await self.attempt(paced)
+
+    async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` comes to, each try in a place of its own; it keeps the pace itself."""
+
+        async def placed() -> T:
             await self.gate.enter()
             try:
-                await self.requests.spend(1)
-                answer = await request()
+                answer = await work()
             except BaseException:
                 self.gate.leave(None)
                 raise
             self.gate.leave_well()
             return answer
 
-        return await self.retry.call(once, lambda error: self.gate.slow_down(error.retry_after, str(error)))
+        return await self.again(placed)
 
-    def go_on(self) -> None:
-        """Raises Interrupted once a signal came."""
+    async def again(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` comes to, tried as often as `transfer.retries` says; where throttled, all slow down."""
+        return await self.retry.call(work, lambda error: self.gate.slow_down(error.retry_after, str(error)))
+
+    def go_on(self, hint: str = GO_ON) -> None:
+        """Raises Interrupted once a signal came; `hint` says how to go on."""
         if self.stop.signal_number:
-            raise Interrupted(self.stop.signal_number, self.stop.reason, GO_ON)
+            raise Interrupted(self.stop.signal_number, self.stop.reason, hint)

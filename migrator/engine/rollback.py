@@ -5,27 +5,25 @@ Deciding and doing are separate: `undoing.py` says what each object needs, and a
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config
-from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Transient
+from migrator.core.errors import Fatal, Forbidden, ObjectError, Transient
 from migrator.core.ledger_ports import RollbackLedger
 from migrator.core.model import SMALL, Failed, Fault, Side
 from migrator.core.ports import Copier, EventKind, Observer, RowsBack, Store
 from migrator.core.records import RecordOutcome, RowChange
 from migrator.core.undoing import Doing, LeftAlone, Placement, Remains, RowBack, Scope, Undone, UndoneItem
-from migrator.engine.guard import Gate, Pace, RetryPolicy, full_jitter
+from migrator.engine.guard import full_jitter
 from migrator.engine.lanes import through_lanes
+from migrator.engine.patience import Patience
 from migrator.engine.recording import BATCH, FIRST_PAUSE, LONGEST_PAUSE
 from migrator.engine.returning import ONLY_COPY, SourcesBack
 from migrator.engine.rules import Rules, backups_of
 from migrator.engine.stopping import Stop, Stopped
 from migrator.engine.undoing import Undoing
-
-T = TypeVar("T")
 
 SHOWN = 20
 """Things left alone that are kept for whoever shows the result; the ledger has all."""
@@ -74,19 +72,14 @@ class Rollback:
     _only_copies: set[int] = field(default_factory=set)
     """Items under way whose source is gone for good."""
     _blocked: set[int] = field(default_factory=set)
-    _gate: Gate = field(init=False)
-    _retry: RetryPolicy = field(init=False)
-    _requests: Pace = field(init=False)
+    _patience: Patience = field(init=False)
     _undoing: Undoing = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = self.config.transfer
-        self._gate = Gate(settings.concurrency, self.stop, self.observer)
-        self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
-        self._requests = Pace(settings.requests_per_second, self.stop)
+        self._patience = Patience.of(self.config, self.observer, self.stop)
         rules = Rules.of(self.config, self.bucket)
         marked = self.config.destination.folder is None
-        self._undoing = Undoing(self.store, self.copier, rules, self._requests, self.created, marked)
+        self._undoing = Undoing(self.store, self.copier, rules, self._patience.requests, self.created, marked)
 
     async def execute(self) -> None:
         """Undoes everything that is left to undo. Raises what stopped it; what was undone is in the ledger."""
@@ -100,18 +93,14 @@ class Rollback:
         await self._list_backups()
         lanes = self.config.transfer.concurrency
         await through_lanes(self._pages(), self.undo, self._keep, lanes, self.stop)
-        self._go_on()
+        self._patience.go_on()
         if self.options.scope == Scope():
             await self._discard_spare_backups()
-
-    def _go_on(self) -> None:
-        if self.stop.signal_number:
-            raise Interrupted(self.stop.signal_number, self.stop.reason, "the same command goes on where it was")
 
     async def _put_rows_back(self, source: str) -> None:
         after = 0
         while batch := await self.ledger.rows_to_undo(source, after, BATCH, self.options.scope):
-            self._go_on()
+            self._patience.go_on()
             after = batch[-1].record
             self.unsettled += len(batch)
             found = await self._rows_unless_bereft(source, batch)
@@ -156,7 +145,7 @@ class Rollback:
         try:
             await self.stop.sleep(seconds)
         except Stopped:
-            self._go_on()
+            self._patience.go_on()
 
     async def _rows(self, batch: Sequence[RowBack]) -> list[tuple[RowBack, Undone]]:
         changes = [row.change for row in batch if row.change]
@@ -184,30 +173,23 @@ class Rollback:
 
     async def _abort_uploads(self) -> None:
         for source, key, upload_id in await self.ledger.uploads_to_undo(self.options.scope):
-            self._go_on()
+            self._patience.go_on()
             undone = Undone(Doing.ABORT, key, source, "upload", upload_id)
             try:
                 if not self.options.dry_run:
-                    await self._abort(key, upload_id)
+                    await self._patience.call(lambda key=key, name=upload_id: self.store.abort(key, name))  # type: ignore[misc]
                     await self.ledger.note([Change.aborted(key, upload_id, source)])
                     await self.ledger.forget_upload(key, upload_id)
             except ObjectError as error:
                 undone = _refused(error, key, source, "upload")
             await self.report([undone])
 
-    async def _abort(self, key: str, upload_id: str) -> None:
-        await self._requests.spend(1)
-        await self._patiently(lambda: self.store.abort(key, upload_id))
-
-    async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:
-        return await self._retry.call(request, lambda error: self._gate.slow_down(error.retry_after, str(error)))
-
     async def _list_backups(self) -> None:
         """Backups that stand: a kill may have come before the ledger was told of one."""
         start = backups_of(self.config.destination.prefix, self.ledger.id)
         try:
             async for keys in self.store.keys(start):
-                self._go_on()
+                self._patience.go_on()
                 found = [(key[len(start) :].partition("/"), key) for key in keys]
                 backups = [(name, int(run), key) for (run, _, name), key in found if run.isdecimal() and name]
                 await self.ledger.keep_backups(backups)
@@ -232,35 +214,29 @@ class Rollback:
     async def undo(self, remains: Remains) -> UndoneItem:
         """One item with its variants, patiently. Raises Fatal and Stopped; all else is a result."""
         task = remains.task
-        await self._gate.enter()
         self.unsettled += 1
-        try:
-            known, strays = await self._variants(remains)
-            variants = {
-                one.variant: await self._undo(task.source, task.id, remains, one) for one in known if one.variant
-            }
-            found = [await self._undo(task.source, task.id, remains, one) for one in strays]
-            variants |= {
-                one.variant: undone
-                for one, undone in zip(strays, found, strict=True)
-                if one.variant and undone.doing is not Doing.NOTHING
-            }
-            own = await self._undo(task.source, task.id, remains, remains.own) if remains.own else None
-        finally:
-            self._gate.leave(None)
+        known, strays = await self._variants(remains)
+        variants = {one.variant: await self._undo(task.source, task.id, remains, one) for one in known if one.variant}
+        found = [await self._undo(task.source, task.id, remains, one) for one in strays]
+        variants |= {
+            one.variant: undone
+            for one, undone in zip(strays, found, strict=True)
+            if one.variant and undone.doing is not Doing.NOTHING
+        }
+        own = await self._undo(task.source, task.id, remains, remains.own) if remains.own else None
         return UndoneItem(remains, own, variants)
 
     async def _variants(self, remains: Remains) -> tuple[Sequence[Placement], Sequence[Placement]]:
         """Variants that the ledger knows of, and those that a kill may have kept from it."""
         if remains.own is None and self.options.scope.run is not None:
             return remains.variants, ()
-        strays = await self._patiently(lambda: self._undoing.strays(remains))
+        strays = await self._patience.attempt(lambda: self._undoing.strays(remains))
         return remains.variants, strays
 
     async def _undo(self, source: str, item: int, remains: Remains, placement: Placement) -> Undone:
         kind = "variant" if placement.variant else "object"
         try:
-            return await self._patiently(lambda: self._undo_once(source, item, remains, placement, kind))
+            return await self._patience.attempt(lambda: self._undo_once(source, item, remains, placement, kind))
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise
@@ -294,7 +270,7 @@ class Rollback:
         after = ""
         while page := await self.ledger.spare_backups(after, PAGE):
             for name, backup in page:
-                self._go_on()
+                self._patience.go_on()
                 after = backup
                 await self.report([await self._discard(name, backup)])
 
@@ -302,7 +278,7 @@ class Rollback:
         """A backup that no item needs: the object that it was made of was never replaced, or has changed since."""
         placement = Placement(name, "", backups=(backup,))
         try:
-            return await self._patiently(lambda: self._discard_once(placement, backup))
+            return await self._patience.attempt(lambda: self._discard_once(placement, backup))
         except ObjectError as error:
             if error.fault is Fault.FATAL:
                 raise

@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from migrator.core.config import Config
-from migrator.core.errors import Fatal, Forbidden, Interrupted, ObjectError, Throttled, Transient
+from migrator.core.errors import Fatal, Forbidden, ObjectError, Throttled, Transient
 from migrator.core.ledger_ports import VerificationLedger
 from migrator.core.model import RESERVED_PREFIX, Fault, Side
 from migrator.core.objects import Capabilities, Digest
 from migrator.core.ports import EventKind, Observer, Reader, Store
 from migrator.core.verification import Expected, Match, Verification
 from migrator.engine.compare import Comparison
-from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.guard import Memory, Pace
 from migrator.engine.lanes import through_lanes
+from migrator.engine.patience import GO_ON, Patience
 from migrator.engine.rules import Rules
 from migrator.engine.stopping import Stop, Stopped
 
@@ -21,8 +22,6 @@ PAGE = 1_000
 
 SILENT = 50
 """Objects in a row, each of them tried as often as `retries` says, after which the destination counts as down."""
-
-GO_ON = "the same command goes on where it was"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +76,7 @@ class Verify:
     options: VerifyOptions
     expected: int
     """About how many objects there are to look at, for those who watch."""
-    _gate: Gate = field(init=False)
-    _retry: RetryPolicy = field(init=False)
-    _requests: Pace = field(init=False)
+    _patience: Patience = field(init=False)
     _comparison: Comparison = field(init=False)
     looked: int = 0
     """Objects that this run has looked at."""
@@ -88,9 +85,7 @@ class Verify:
 
     def __post_init__(self) -> None:
         settings, known = self.config.transfer, self.destination.capabilities
-        self._gate = Gate(settings.concurrency, self.stop, self.observer)
-        self._retry = RetryPolicy(settings.retries, self.stop, self.observer)
-        self._requests = Pace(settings.requests_per_second, self.stop)
+        self._patience = Patience.of(self.config, self.observer, self.stop)
         self._comparison = Comparison(
             store=self.destination.store,
             reader=self.reader,
@@ -99,7 +94,7 @@ class Verify:
             download=self.options.download,
             sources=self.options.sources,
             memory=Memory(settings.memory),
-            requests=self._requests,
+            requests=self._patience.requests,
             bandwidth=Pace(settings.bandwidth or 0, self.stop),
         )
 
@@ -108,7 +103,7 @@ class Verify:
         number, self._before = await self.ledger.begin_verification(self.options.scope, self.options.sample)
         lanes = self.config.transfer.concurrency
         await through_lanes(self._pages(number), self.check, lambda done: self._keep(number, done), lanes, self.stop)
-        self._go_on()
+        self._patience.go_on()
         if self.options.sample == 1 and not self.options.names:
             await self._find_extras(number)
         await self.ledger.finish_verification(number)
@@ -129,31 +124,14 @@ class Verify:
             if one.result is not Match.MATCH:
                 self.observer.event(EventKind.DIFFERENT, one.message, result=one.result.value, key=one.expected.key)
 
-    def _go_on(self) -> None:
-        if self.stop.signal_number:
-            raise Interrupted(self.stop.signal_number, self.stop.reason, GO_ON)
-
     async def check(self, expected: Expected) -> Verification:
         """One object, patiently. Raises Fatal and Stopped; all else is a result."""
         try:
-            found = await self._retry.call(lambda: self._attempt(expected), self._slow_down)
+            found = await self._patience.attempt(lambda: self._comparison.look(expected))
         except ObjectError as error:
             return self._unanswered(expected, error)
         self._silent = 0
         return found
-
-    async def _attempt(self, expected: Expected) -> Verification:
-        await self._gate.enter()
-        try:
-            found = await self._comparison.look(expected)
-        except BaseException:
-            self._gate.leave(None)
-            raise
-        self._gate.leave_well()
-        return found
-
-    def _slow_down(self, error: Throttled) -> None:
-        self._gate.slow_down(error.retry_after, str(error))
 
     def _unanswered(self, expected: Expected, error: ObjectError) -> Verification:
         if error.fault is Fault.FATAL:
@@ -173,9 +151,9 @@ class Verify:
         await self.ledger.begin_extras(number, self.destination.here, prefixes)
         try:
             for prefix in prefixes:
-                await self._retry.call(lambda prefix=prefix: self._list(number, prefix), self._slow_down)  # type: ignore[misc]
+                await self._patience.again(lambda prefix=prefix: self._list(number, prefix))  # type: ignore[misc]
         except Stopped:
-            self._go_on()
+            self._patience.go_on()
         except Forbidden as error:
             await self.ledger.skip_extras(number)
             self.observer.event(EventKind.NOTE, f"extra keys were not looked for: {error.message}")
@@ -184,8 +162,8 @@ class Verify:
 
     async def _list(self, number: int, prefix: str) -> None:
         reserved = self.config.destination.prefix + RESERVED_PREFIX
-        await self._requests.spend(1)
+        await self._patience.requests.spend(1)
         async for keys in self.destination.store.keys(prefix):
-            self._go_on()
+            self._patience.go_on()
             await self.ledger.keep_extras(number, keys, reserved)
-            await self._requests.spend(1)
+            await self._patience.requests.spend(1)
