@@ -1,5 +1,6 @@
 """What is asked of the operator before something is destroyed."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from migrator.cli.output import complain
@@ -7,6 +8,12 @@ from migrator.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from migrator.core.config import Config
+
+
+def expect_somebody(otherwise: str, hint: str) -> None:
+    """Raises ConfigError where there is no terminal on which the name could be typed: before the work of looking."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{otherwise}: the name of the migration is typed on a terminal", hint=hint)
 
 
 def confirm(config: "Config", what: str, otherwise: str) -> None:

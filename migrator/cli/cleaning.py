@@ -1,22 +1,23 @@
 """Commands that take sources away: cleanup."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.asking import confirm
+from migrator.cli.asking import confirm, expect_somebody
+from migrator.cli.history import head_of
 from migrator.cli.observers.deeds import Deeds
 from migrator.cli.observers.several import Silent
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, SourceNames, Verbose, Yes
 from migrator.cli.output import Output, complain, observing
 from migrator.cli.summary import aimed, command
-from migrator.core.errors import ConfigError, Interrupted
+from migrator.core.errors import Interrupted
 from migrator.core.ports import EventKind
 from migrator.core.secrets import mask_text
 from migrator.reports import words
+from migrator.reports.history import head_line, head_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from migrator.core.config import Config
     from migrator.engine.taking import CleanupOptions
     from migrator.wiring import CleanupResult
-
-_UNASKED = "nothing was changed: --yes is needed where nobody can be asked"
 
 
 def cleanup(
@@ -75,10 +74,11 @@ def cleanup(
         if status is not None:
             return status
     result = _run(config, options, output, without_condition, dry_run=dry_run)
+    head = None if dry_run else head_of(config)
     if as_json:
-        output.emit(_tree(result, dry_run=dry_run, purge=purge))
+        output.emit({**_tree(result, dry_run=dry_run, purge=purge), "audit": head_tree(head)})
     else:
-        output.say(_lines(result, options, config_file))
+        output.say([*_lines(result, options, config_file), *head_line(head)])
     return result.exit_status
 
 
@@ -107,8 +107,8 @@ def _confirm(config: "Config", config_file: "Path", options: "CleanupOptions", w
     from migrator import wiring
     from migrator.reports.cleaning import summary_lines
 
-    if not sys.stdin.isatty():
-        raise ConfigError(_UNASKED, hint=f"`{command('cleanup', config_file)} --dry-run` says what would go")
+    look = f"`{command('cleanup', config_file)} --dry-run` says what would go"
+    expect_somebody("nothing was changed", f"in scripts: --yes; {look}")
     planned = replace(options, dry_run=True)
     result = wiring.cleanup(config, planned, Silent(), without_condition=without_condition)
     if result.error:

@@ -1,6 +1,5 @@
 """Commands that tidy up: orphans."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.asking import confirm
+from migrator.cli.asking import confirm, expect_somebody
+from migrator.cli.history import head_of
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json, LogFile, Quiet, Verbose, Yes
 from migrator.cli.output import Output, complain, observing, paint
 from migrator.cli.summary import command
@@ -18,6 +18,7 @@ from migrator.core.orphans import Kind, Orphan, Owner, Removal
 from migrator.core.quantities import parse_duration
 from migrator.core.secrets import mask_text
 from migrator.reports import words
+from migrator.reports.history import head_line, head_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,11 +109,8 @@ def _check_options(*, delete: bool, foreign: bool, dry_run: bool, yes: bool) -> 
     for given, name in ((foreign, "--foreign"), (dry_run, "--dry-run"), (yes, "--yes")):
         if given and not delete:
             raise ConfigError(f"{name}: nothing is removed without --delete", hint="give both, or neither")
-    if delete and not (dry_run or yes or sys.stdin.isatty()):
-        raise ConfigError(
-            "nothing is removed without the migration's name typed on a terminal",
-            hint="in scripts: --yes, after a look at --dry-run",
-        )
+    if delete and not (dry_run or yes):
+        expect_somebody("nothing was removed", "in scripts: --yes, after a look at --dry-run")
 
 
 def _age(text: str | None) -> float | None:
@@ -199,10 +197,11 @@ class _Telling:
     def end(self, result: "OrphansResult") -> None:
         """Says how it ended."""
         assert self._found
+        head = head_of(self._config) if result.removed else None
         if self._output.as_json:
-            self._output.emit(_summary(self._found, result, dry_run=self._dry_run))
+            self._output.emit({**_summary(self._found, result, dry_run=self._dry_run), "audit": head_tree(head)})
         elif result.removed:
-            self._output.say(_removed(result.removed))
+            self._output.say([*_removed(result.removed), *head_line(head)])
         if result.error:
             complain([f"stopped: {mask_text(str(result.error))}"])
 

@@ -103,7 +103,7 @@ def test_nobody_is_asked_where_nobody_is(verified: Project) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "--yes is needed where nobody can be asked" in ended.stderr
+    assert "in scripts: --yes" in ended.stderr
     assert (verified.folder / "photos/a.txt").exists()
 
 

@@ -134,7 +134,7 @@ def test_without_a_terminal_nothing_goes_unless_that_is_said(moved: Project) -> 
     put(moved, "photos/ours.txt", f"{ledger_id(moved)}/77")
     ended = moved.run("orphans", "--delete")
     assert (ended.status, ended.out) == (2, "")
-    assert "nothing is removed without the migration's name typed on a terminal" in ended.err
+    assert "the name of the migration is typed on a terminal" in ended.err
     assert "photos/ours.txt" in moved.objects()
 
 
