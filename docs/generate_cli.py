@@ -36,7 +36,8 @@ def reference() -> str:
 
 
 def _commands() -> Iterator[str]:
-    names = {"help_option_names": application().info.context_settings["help_option_names"]}
+    settings = application().info.context_settings or {}
+    names = {"help_option_names": settings["help_option_names"]}
     root: Any = typer.main.get_command(application())
     context = root.context_class(root, info_name="migrator", terminal_width=WIDTH, **names)
     yield from _help("migrator", root, context)
