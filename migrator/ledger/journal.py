@@ -45,6 +45,12 @@ def source_numbers(connection: sqlite3.Connection) -> dict[int, str]:
     return dict(connection.execute("SELECT id, name FROM sources").fetchall())
 
 
+def chosen(connection: sqlite3.Connection, sources: Sequence[str] | None) -> dict[int, str]:
+    """The numbers and names of `sources`; None: of all."""
+    known = source_numbers(connection)
+    return known if sources is None else {number: name for number, name in known.items() if name in sources}
+
+
 def source_number(connection: sqlite3.Connection, name: str) -> int:
     """The number of a source, given on first sight."""
     connection.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))

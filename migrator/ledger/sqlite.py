@@ -15,9 +15,7 @@ from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
-from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
-from migrator.core.verification import Expected, Match, Verification, VerificationSummary
-from migrator.ledger import again, intake, journal, records, rollback, variants, verifications
+from migrator.ledger import again, intake, journal, records, variants
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
@@ -27,8 +25,11 @@ from migrator.ledger.seal import Seal, sync_directory
 from migrator.ledger.writer import Writer
 
 if TYPE_CHECKING:
+    from migrator.core.verification import Match
     from migrator.ledger.cleaning import CleaningLedger
     from migrator.ledger.orphans import OrphanRows
+    from migrator.ledger.undoing import UndoingLedger
+    from migrator.ledger.verifying import VerifyingLedger
 
 T = TypeVar("T")
 
@@ -92,6 +93,20 @@ class SqliteLedger:
 
         return CleaningLedger(self.id, self._writer, self._audit, lambda: self._queue.run)
 
+    @property
+    def undoing(self) -> "UndoingLedger":
+        """What `rollback` asks of this ledger."""
+        from migrator.ledger.undoing import UndoingLedger  # only that command waits for it
+
+        return UndoingLedger(self.id, self._writer, self._audit, self._seal)
+
+    @property
+    def verifying(self) -> "VerifyingLedger":
+        """What `verify` asks of this ledger."""
+        from migrator.ledger.verifying import VerifyingLedger  # only that command waits for it
+
+        return VerifyingLedger(self.id, self._writer, self._seal, lambda: self._queue.run)
+
     def __enter__(self) -> "SqliteLedger":
         return self
 
@@ -129,11 +144,11 @@ class SqliteLedger:
 
     async def claim(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
         """See the port. After `survey`, tasks tell whether their key is `present`."""
-        return await self._writer.run(lambda c: self._queue.claim(c, limit, _chosen(c, sources)))
+        return await self._writer.run(lambda c: self._queue.claim(c, limit, journal.chosen(c, sources)))
 
     async def leftovers(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
         """See the port."""
-        return await self._writer.run(lambda c: self._queue.leftovers(c, limit, _chosen(c, sources)))
+        return await self._writer.run(lambda c: self._queue.leftovers(c, limit, journal.chosen(c, sources)))
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """See the port. Items that failed `fatal` are given back instead."""
@@ -153,13 +168,13 @@ class SqliteLedger:
 
         `wanted` has the (name, format) of variants by source; others are no longer made. Collisions stay failed.
         """
-        return await self._writer.run(lambda c: retry(c, faults, _chosen(c, sources), wanted or {}))
+        return await self._writer.run(lambda c: retry(c, faults, journal.chosen(c, sources), wanted or {}))
 
     async def plan_verified(
-        self, results: Sequence[Match], sources: Sequence[str] | None, wanted: Mapping[str, Sequence[tuple[str, str]]]
+        self, results: "Sequence[Match]", sources: Sequence[str] | None, wanted: Mapping[str, Sequence[tuple[str, str]]]
     ) -> Retried:
         """What the last verification found to be one of `results` is planned again; `wanted` as for `retry`."""
-        return await self._writer.run(lambda c: again.plan_verified(c, results, _chosen(c, sources), wanted))
+        return await self._writer.run(lambda c: again.plan_verified(c, results, journal.chosen(c, sources), wanted))
 
     async def record_tallies(self) -> list[RecordTally]:
         """See the port."""
@@ -167,7 +182,7 @@ class SqliteLedger:
 
     async def ready_records(self, limit: int, sources: Sequence[str] | None = None) -> list[RecordTask]:
         """See the port."""
-        return await self._writer.run(lambda c: records.ready(c, limit, _chosen(c, sources)))
+        return await self._writer.run(lambda c: records.ready(c, limit, journal.chosen(c, sources)))
 
     async def intend_records(self, changes: Sequence[RowChange]) -> None:
         """See the port."""
@@ -257,80 +272,9 @@ class SqliteLedger:
         """See the port."""
         return await self._writer.run(variants.tallies)
 
-    async def begin_verification(self, scope: str, sample: float) -> tuple[int, int]:
-        """See the port."""
-        return await self._writer.run(lambda c: verifications.begin(c, scope, sample, self._queue.run))
-
-    async def unverified(
-        self, number: int, after: int, limit: int, sources: Sequence[str] | None, *, unseal: bool
-    ) -> tuple[list[Expected], int | None]:
-        """See the port."""
-
-        def work(connection: sqlite3.Connection) -> tuple[list[Expected], int | None]:
-            of = verifications.Objects(number, _chosen(connection, sources), self.id, self._seal, unseal)
-            return verifications.unverified(connection, of, after, limit)
-
-        return await self._writer.run(work)
-
-    async def keep_verifications(self, number: int, done: Sequence[Verification]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: verifications.keep(c, number, done))
-
-    async def begin_extras(self, number: int, here: str, prefixes: Sequence[str]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: verifications.begin_extras(c, number, here, prefixes))
-
-    async def keep_extras(self, number: int, keys: Sequence[str], reserved: str) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: verifications.keep_extras(c, number, keys, reserved))
-
-    async def skip_extras(self, number: int) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: verifications.skip_extras(c, number))
-
-    async def verifications(self) -> list[VerificationSummary]:
-        """All of them, the oldest first."""
-        return await self._writer.run(verifications.summaries)
-
-    async def finish_verification(self, number: int) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: verifications.finish(c, number))
-
-    async def begin_rollback(self) -> None:
-        """See the port."""
-        await self._writer.run(rollback.begin)
-
-    async def keep_backups(self, backups: Sequence[tuple[str, int, str]]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: rollback.keep_backups(c, backups))
-
-    async def spare_backups(self, after: str, limit: int) -> list[tuple[str, str]]:
-        """See the port."""
-        return await self._writer.run(lambda c: rollback.spare_backups(c, after, limit))
-
-    async def rows_to_undo(self, source: str, after: int, limit: int, scope: Scope) -> list[RowBack]:
-        """See the port."""
-        return await self._writer.run(lambda c: rollback.rows_to_undo(c, source, after, limit, scope))
-
-    async def settle_rows_back(self, back: Sequence[RowBack], left: Sequence[LeftAlone]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: rollback.settle_rows(c, back, left, self._audit))
-
-    async def uploads_to_undo(self, scope: Scope) -> list[tuple[str, str, str]]:
-        """See the port."""
-        return await self._writer.run(lambda c: rollback.uploads(c, scope))
-
-    async def remains(self, after: int, limit: int, scope: Scope) -> list[Remains]:
-        """See the port."""
-        return await self._writer.run(lambda c: rollback.remains(c, after, limit, scope, self.id, self._seal))
-
-    async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: rollback.settle(c, done, left, self._audit))
-
     async def plan_again(self, sources: Sequence[str] | None = None) -> Retried:
         """What was rolled back is planned again."""
-        return await self._writer.run(lambda c: again.plan_rolled_back(c, _chosen(c, sources)))
+        return await self._writer.run(lambda c: again.plan_rolled_back(c, journal.chosen(c, sources)))
 
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
@@ -354,11 +298,6 @@ class SqliteLedger:
 
     async def _for_source(self, source: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
         return await self._writer.run(lambda connection: work(connection, journal.source_number(connection, source)))
-
-
-def _chosen(connection: sqlite3.Connection, sources: Sequence[str] | None) -> dict[int, str]:
-    known = journal.source_numbers(connection)
-    return known if sources is None else {number: name for number, name in known.items() if name in sources}
 
 
 def _prepared(path: Path, name: str) -> sqlite3.Connection:

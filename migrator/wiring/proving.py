@@ -10,8 +10,9 @@ from migrator.core.model import Skip, State
 from migrator.core.ports import Observer
 from migrator.core.verification import VerificationSummary
 from migrator.engine.garbage import collecting_seldom
+from migrator.engine.patience import GO_ON
 from migrator.engine.stopping import Stop
-from migrator.engine.verify import GO_ON, Destination, Verify, VerifyOptions
+from migrator.engine.verify import Destination, Verify, VerifyOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
 from migrator.wiring.moving import check_bucket
@@ -66,14 +67,14 @@ async def _verify(
         endpoint = config.destination.endpoint_url or config.destination.url
         known = await ledger.capabilities() if await ledger.get_meta("endpoint") == endpoint else None
         destination = Destination(store, bucket, known, written_prefixes(config), locations_here(config, bucket))
-        verification = Verify(config, destination, ledger, reader, observer, stop, options, expected)
+        verification = Verify(config, destination, ledger.verifying, reader, observer, stop, options, expected)
         try:
             await verification.execute()
         except MigratorError as stopped:
             error = stopped
         finally:
             await reader.close()
-        summary = (await ledger.verifications())[-1]
+        summary = (await ledger.verifying.verifications())[-1]
         requests = dict(store.requests)
         status = _status(summary, error)
         await ledger.finish_run(run, status, requests, (0, 0))

@@ -93,7 +93,9 @@ async def _rollback(
         run = 0 if options.dry_run else await ledger.begin_run("rollback", config.digest)
         names = [source.name for source in sources]
         created = float(await ledger.get_meta("created_at") or 0)
-        engine = Rollback(config, bucket, ledger, store, copier, records, names, observer, stop, options, created)
+        engine = Rollback(
+            config, bucket, ledger.undoing, store, copier, records, names, observer, stop, options, created
+        )
         engine.sources_back = await _sources_back(config, bucket, ledger, store, observer, stop, options, closing)
         if run:
             await begin_rollback(ledger, options.scope)

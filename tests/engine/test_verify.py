@@ -82,11 +82,18 @@ class World:
             self.reader.opened.clear()
             try:
                 verification = Verify(
-                    self.config, destination, ledger, self.reader, self.observer, self.stop, wanted, expected=0
+                    self.config,
+                    destination,
+                    ledger.verifying,
+                    self.reader,
+                    self.observer,
+                    self.stop,
+                    wanted,
+                    expected=0,
                 )
                 await verification.execute()
             finally:
-                self.summary = (await ledger.verifications())[-1]
+                self.summary = (await ledger.verifying.verifications())[-1]
         return self.summary
 
     def found(self) -> dict[str, tuple[str, str]]:

@@ -17,10 +17,12 @@ async def test_items_are_planned_and_rows_that_were_ready_wait_for_them(ledger: 
     tasks = await ledger.ready_records(1)
     await ledger.intend_records([a_change(task) for task in tasks])
     await ledger.settle_records(each(tasks, Recorded()))
-    number, _ = await ledger.begin_verification("all", 1)
+    number, _ = await ledger.verifying.begin_verification("all", 1)
     one, two, three = await expected(ledger, number)
     results = ((one, Match.MISSING), (two, Match.MISSING), (three, Match.DIFFER))
-    await ledger.keep_verifications(number, [Verification(item, result, None, "") for item, result in results])
+    await ledger.verifying.keep_verifications(
+        number, [Verification(item, result, None, "") for item, result in results]
+    )
     assert await ledger.plan_verified([Match.MISSING], ["lots"], {}) == (2, 0, 0)
     assert await states(ledger) == {("recorded", ""): 1, ("planned", ""): 1, ("ready", ""): 1}
     assert (tallied(path), tallied_records(path)) == (recount(path), recount_records(path))
@@ -38,12 +40,12 @@ async def test_items_are_planned_and_rows_that_were_ready_wait_for_them(ledger: 
 async def test_only_the_last_verification_counts_and_only_what_stands(ledger: SqliteLedger) -> None:
     await ledger.add("lots", page([a_row(1), a_row(2)]))
     await store_all(ledger)
-    number, _ = await ledger.begin_verification("all", 1)
+    number, _ = await ledger.verifying.begin_verification("all", 1)
     one, two = await expected(ledger, number)
-    await ledger.keep_verifications(number, [Verification(one, Match.MISSING, None, "")])
-    await ledger.finish_verification(number)
-    second, _ = await ledger.begin_verification("all", 1)
-    await ledger.keep_verifications(second, [Verification(two, Match.DIFFER, None, "")])
+    await ledger.verifying.keep_verifications(number, [Verification(one, Match.MISSING, None, "")])
+    await ledger.verifying.finish_verification(number)
+    second, _ = await ledger.verifying.begin_verification("all", 1)
+    await ledger.verifying.keep_verifications(second, [Verification(two, Match.DIFFER, None, "")])
     assert await ledger.plan_verified([Match.MISSING], None, {}) == (0, 0, 0)
     assert await ledger.plan_verified([Match.DIFFER, Match.MISSING], None, {}) == (1, 0, 0)
     assert await ledger.plan_verified([Match.DIFFER], None, {}) == (0, 0, 0), "it is planned already"

@@ -96,8 +96,8 @@ async def test_rows_have_a_line_where_an_attempt_of_ours_wrote_them(path: Path, 
         await ledger.settle_records(list(zip(tasks, outcomes, strict=True)))
         with pytest.raises(LedgerError):
             await ledger.settle_records([(tasks[0], Recorded())])
-        undone = await ledger.rows_to_undo("photos", 0, 10, Scope())
-        await ledger.settle_rows_back([replace(row, changed=row.primary_key == "[0]") for row in undone], [])
+        undone = await ledger.undoing.rows_to_undo("photos", 0, 10, Scope())
+        await ledger.undoing.settle_rows_back([replace(row, changed=row.primary_key == "[0]") for row in undone], [])
     rows_said = [line for line in chained(log) if line["kind"] == "row"]
     assert [(line["deed"], line["name"], line["details"]) for line in rows_said] == [
         ("update", "[0]", {"columns": ["size"]}),
@@ -139,9 +139,9 @@ async def test_what_a_rollback_did_and_found_done_has_a_line_and_what_it_left_ha
                     if part.variant
                 },
             )
-            for one in await ledger.remains(0, 10, Scope())
+            for one in await ledger.undoing.remains(0, 10, Scope())
         ]
-        await ledger.settle_undone(done, [])
+        await ledger.undoing.settle_undone(done, [])
     found = [(line["deed"], line["kind"], line["name"], line["details"]) for line in chained(log)[moved:]]
     ours = {"etag": "etag", "version_id": "version"}
     assert found == [

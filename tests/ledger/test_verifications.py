@@ -21,7 +21,7 @@ async def expected(ledger: SqliteLedger, number: int, limit: int = 1000) -> list
     found: list[Expected] = []
     after: int | None = 0
     while after is not None:
-        some, after = await ledger.unverified(number, after, limit, None, unseal=False)
+        some, after = await ledger.verifying.unverified(number, after, limit, None, unseal=False)
         found += some
     return found
 
@@ -33,7 +33,7 @@ async def fill(ledger: SqliteLedger, *names: str) -> None:
 
 async def test_windows_show_each_object_once_whatever_their_size(ledger: SqliteLedger) -> None:
     await fill(ledger, *(f"{number:02}" for number in range(25)))
-    number, done = await ledger.begin_verification("all", 1)
+    number, done = await ledger.verifying.begin_verification("all", 1)
     assert done == 0
     for limit in (1, 7, 25, 1000):
         assert [each.key for each in await expected(ledger, number, limit)] == [f"{n:02}" for n in range(25)]
@@ -41,44 +41,46 @@ async def test_windows_show_each_object_once_whatever_their_size(ledger: SqliteL
 
 async def test_what_was_looked_at_is_left_out_and_unknown_comes_again(ledger: SqliteLedger) -> None:
     await fill(ledger, "a", "b", "c")
-    number, _ = await ledger.begin_verification("all", 1)
+    number, _ = await ledger.verifying.begin_verification("all", 1)
     a, b, _ = await expected(ledger, number)
     results = [Verification(a, Match.MATCH, Proof.CHECKSUM, ""), Verification(b, Match.UNKNOWN, None, "503")]
-    await ledger.keep_verifications(number, results)
+    await ledger.verifying.keep_verifications(number, results)
     assert [each.key for each in await expected(ledger, number)] == ["c"]
-    assert await ledger.begin_verification("all", 1) == (number, 1)
+    assert await ledger.verifying.begin_verification("all", 1) == (number, 1)
     assert [each.key for each in await expected(ledger, number)] == ["b", "c"]
-    (seen,) = await ledger.verifications()
+    (seen,) = await ledger.verifying.verifications()
     assert (seen.results[Match.UNKNOWN], seen.proofs[Proof.CHECKSUM], seen.looked_at) == (0, 1, 1)
 
 
 async def test_another_question_or_a_finished_one_begins_anew(ledger: SqliteLedger) -> None:
     await fill(ledger, "a")
-    first, _ = await ledger.begin_verification("all", 1)
-    assert (await ledger.begin_verification("all", 1))[0] == first
-    other, _ = await ledger.begin_verification("read back", 1)
+    first, _ = await ledger.verifying.begin_verification("all", 1)
+    assert (await ledger.verifying.begin_verification("all", 1))[0] == first
+    other, _ = await ledger.verifying.begin_verification("read back", 1)
     assert other == first + 1
-    await ledger.finish_verification(other)
-    assert (await ledger.begin_verification("read back", 1))[0] == other + 1
+    await ledger.verifying.finish_verification(other)
+    assert (await ledger.verifying.begin_verification("read back", 1))[0] == other + 1
 
 
 async def test_differences_are_of_the_last_verification_only_and_masked(ledger: SqliteLedger, path: Path) -> None:
     await fill(ledger, *(f"{number:04}" for number in range(2500)))
-    first, _ = await ledger.begin_verification("all", 1)
+    first, _ = await ledger.verifying.begin_verification("all", 1)
     every = await expected(ledger, first)
     told = "GET https://x/y?X-Amz-Signature=canary: 403"
-    await ledger.keep_verifications(first, [Verification(each, Match.DIFFER, Proof.READ, told) for each in every])
-    await ledger.begin_extras(first, "", [""])
-    await ledger.keep_extras(first, ["0001", "0001x", "_migrator/x"], "_migrator/")
-    await ledger.finish_verification(first)
+    await ledger.verifying.keep_verifications(
+        first, [Verification(each, Match.DIFFER, Proof.READ, told) for each in every]
+    )
+    await ledger.verifying.begin_extras(first, "", [""])
+    await ledger.verifying.keep_extras(first, ["0001", "0001x", "_migrator/x"], "_migrator/")
+    await ledger.verifying.finish_verification(first)
     with LedgerView.open(path) as view:
         found = list(view.differences())
         assert [each.key for each in found] == [*(each.key for each in every), "0001x"]
         assert (found[0].result, found[-1].result) == ("differ", "extra")
         assert "canary" not in found[0].message
         assert len(list(view.differences(3))) == 3
-    second, _ = await ledger.begin_verification("all", 1)
-    await ledger.keep_verifications(second, [Verification(every[7], Match.MISSING, None, "")])
+    second, _ = await ledger.verifying.begin_verification("all", 1)
+    await ledger.verifying.keep_verifications(second, [Verification(every[7], Match.MISSING, None, "")])
     with LedgerView.open(path) as view:
         assert [(each.result, each.key) for each in view.differences()] == [("missing", "0007")]
         assert view.verifications()[-1].extra is None
@@ -89,9 +91,9 @@ async def test_signed_urls_are_opened_only_where_a_source_is_needed(ledger: Sqli
     signed = [Item("https://x/a?***", "a", 10, signed="https://x/a?sig=1")]
     await ledger.add("files", page(signed))
     await settle_all(ledger, await ledger.claim(1), stored())
-    number, _ = await ledger.begin_verification("all", 1)
+    number, _ = await ledger.verifying.begin_verification("all", 1)
     assert [each.signed for each in await expected(ledger, number)] == [None]
-    (with_urls, _) = await ledger.unverified(number, 0, 10, None, unseal=True)
+    (with_urls, _) = await ledger.verifying.unverified(number, 0, 10, None, unseal=True)
     assert [each.signed for each in with_urls] == ["https://x/a?sig=1"]
 
 
@@ -112,5 +114,5 @@ async def test_a_ledger_from_before_verify_is_brought_up_to_date(path: Path) -> 
     with pytest.raises(LedgerError, match="not up to date"):
         LedgerView.open(path)
     with SqliteLedger.open(path, name="job") as ledger:
-        number, _ = await ledger.begin_verification("all", 1)
+        number, _ = await ledger.verifying.begin_verification("all", 1)
         assert [each.key for each in await expected(ledger, number)] == ["a"]
