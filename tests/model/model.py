@@ -23,6 +23,7 @@ class Model:
     ours       versions that the tool put: (key, version id), with the source's bytes at that time
     theirs     the bucket as it would be had the tool never run
     rows       the table as it would be had the tool never run
+    images     what a row pointed to before the tool updated it
     covered    what somebody else had under a key before it was overwritten
     sources    files as they would be had the tool never run
     trashed    files that a cleanup took away
@@ -37,7 +38,7 @@ class Model:
     ours: dict[tuple[str, str], bytes] = field(default_factory=dict)
     covered: dict[str, bytes] = field(default_factory=dict)
     stored: dict[str, bytes] = field(default_factory=dict)
-    begun: dict[int, Row] = field(default_factory=dict)
+    images: dict[int, str | None] = field(default_factory=dict)
     sources: dict[str, bytes] = field(default_factory=dict)
     trashed: dict[str, bytes] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
@@ -218,6 +219,7 @@ class Model:
             key = f"rows/{number}"
             if row[0] != key:
                 yield f"row {number} was set to {row[0]}"
+            self.images[number] = before.rows[number][0]
             if key not in after.objects:
                 yield f"row {number} points to {key}, which does not stand"
             elif after.objects[key] != after.files.get(KEYS[key]) and not self.is_ours(key):
@@ -295,7 +297,7 @@ class Model:
             yield f"migrate ended with {status}: {after.ledger}"
 
     def _rolled_back(self, before: Seen, after: Seen, status: int) -> Iterator[str]:
-        left = self._left(before)
+        left, perhaps = self._left(before)
         taken = self.trashed.keys() & before.files.keys()
         yield from self._removals(before, after)
         yield from self._put_back(before, after)
@@ -306,9 +308,10 @@ class Model:
             if status != 1:
                 yield f"rollback ended with {status}, though {taken} are taken by others"
             return
-        if status != int(bool(left)) or {name for name in after.ledger.left if name in KEYS} != left:
-            yield f"rollback ended with {status} and left {set(after.ledger.left)} alone, not {left}"
-        if left or status:
+        found = set(after.ledger.left)
+        if status != int(bool(found)) or not left <= found <= left | perhaps:
+            yield f"rollback ended with {status} and left {found} alone, not {left} and perhaps {perhaps}"
+        if found:
             return
         if after.objects != self.theirs:
             yield f"after the rollback the bucket holds {after.objects}, before {self.theirs}"
@@ -343,10 +346,32 @@ class Model:
             if row != before.rows[number] and (before.rows[number][0] != f"rows/{number}" or row != self.rows[number]):
                 yield f"rollback set row {number} from {before.rows[number]} to {row}, not {self.rows[number]}"
 
-    def _left(self, before: Seen) -> set[str]:
-        """Keys that a rollback has to leave alone."""
-        stored = [key for key, (state, _) in before.ledger.items.items() if state == "stored"]
-        return {key for key in stored if self._is_foreign(before, key) or self._blocked(before, key)}
+    def _left(self, before: Seen) -> tuple[set[str], set[str]]:
+        """Keys of objects and primary keys of rows that a rollback has to leave alone, and those that it may.
+
+        A kill may have come before the update of a row, or after it: then both are right.
+        """
+        left: set[str] = set()
+        perhaps: set[str] = set()
+        for number, (state, _) in before.ledger.records.items():
+            row = before.rows.get(number)
+            if state in ("recorded", "intended") and (row is None or row[0] not in self._known(number)):
+                (left if state == "recorded" else perhaps).add(f"[{number}]")
+        for key in [key for key, (state, _) in before.ledger.items.items() if state == "stored"]:
+            row_key = f"[{key.removeprefix('rows/')}]"
+            if self._is_foreign(before, key) or (row_key in left and self._undoable(key)):
+                left.add(key)
+            elif row_key in perhaps:
+                perhaps.add(key)
+        return left, perhaps
+
+    def _known(self, number: int) -> set[str | None]:
+        """What the row points to where nobody else has changed it: by the tool, or before the tool."""
+        return {f"rows/{number}", self.images.get(number)}
+
+    def _undoable(self, key: str) -> bool:
+        """Whether something is to be undone under the key."""
+        return self.is_ours(key) or key in self.covered
 
     def _is_foreign(self, before: Seen, key: str) -> bool:
         """Whether somebody has put something else over ours since, or a marker over all versions."""
@@ -354,16 +379,6 @@ class Model:
         if standing is None:
             return self.versioned and key in self.covered
         return not self.is_ours(key) and standing != self.covered.get(key)
-
-    def _blocked(self, before: Seen, key: str) -> bool:
-        """Whether something is to be undone here, and the row was updated and changed by somebody since."""
-        if key.startswith("files/") or not (self.is_ours(key) or key in self.covered):
-            return False
-        number = int(key.removeprefix("rows/"))
-        if before.ledger.records.get(number, ("", ""))[0] != "recorded":
-            return False
-        row = before.rows.get(number)
-        return row is None or row[0] not in (key, self.rows[number][0])
 
     def _verified(self, after: Seen, status: int) -> Iterator[str]:
         if status == KILLED:
