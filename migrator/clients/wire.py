@@ -6,6 +6,7 @@ What aiohttp does at three times the CPU; no redirects, cookies, compression or 
 import asyncio
 import base64
 import os
+import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._socket: socket.socket | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._until = 0.0
         self._handed_over = False
@@ -109,17 +111,45 @@ class Connection(asyncio.BufferedProtocol):
             self._answer = None
 
     async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
-        transport.write(head)
+        plain = transport.get_extra_info("sslcontext") is None and transport.get_write_buffer_size() == 0
+        write = self._write_directly if plain else self._write_through
+        await write(transport, memoryview(head))
         for start in range(0, len(body), PIECE):
             if self._answer is None or self._answer.done():
                 return  # refused before all of it was sent
             self._handed_over = start + PIECE >= len(body)
-            transport.write(body[start : start + PIECE])
-            if self._writable:
-                await self._writable
+            await write(transport, body[start : start + PIECE])
             self._put_off(seconds)
         # What the system still holds of it goes out unseen.
         self._put_off(seconds + min(len(body), _MOST_BUFFERED) / _SLOWEST)
+
+    async def _write_through(self, transport: asyncio.Transport, piece: memoryview) -> None:
+        transport.write(piece)
+        if self._writable:
+            await self._writable
+
+    async def _write_directly(self, transport: asyncio.Transport, piece: memoryview) -> None:
+        """Past the transport, which copies whatever the system does not take at once, and moves it about."""
+        if self._socket is None:
+            self._socket = transport.get_extra_info("socket").dup()
+        while piece and self._answer is not None and not self._answer.done():
+            try:
+                piece = piece[self._socket.send(piece) :]
+            except BlockingIOError:
+                await self._room(self._socket)
+            except OSError as error:
+                self._fail(BrokenOff(_reason(error)))
+        if piece:
+            self.reusable = False  # answered before all of it was sent: the rest would be taken for the next request
+
+    async def _room(self, target: socket.socket) -> None:
+        self._writable = writable = self._loop.create_future()
+        self._loop.add_writer(target, self._let_write)
+        try:
+            await writable
+        finally:
+            if target.fileno() >= 0:
+                self._loop.remove_writer(target)
 
     def _put_off(self, seconds: float) -> None:
         # The timer of an earlier request does for the next ones, too: it looks again where it comes too soon.
@@ -154,6 +184,10 @@ class Connection(asyncio.BufferedProtocol):
             self._deadline = None
         if self.transport and not self.transport.is_closing():
             self.transport.abort()
+        if self._socket is not None:
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+            self._socket = None
 
     @property
     def is_open(self) -> bool:
