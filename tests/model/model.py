@@ -62,7 +62,9 @@ class Model:
     def foreign_put(self, key: str, body: bytes) -> None:
         """Somebody else puts an object."""
         self.theirs[key] = body
-        self.covered.pop(key, None)
+        # What they put back themselves is there again; where versions are kept, it is another one.
+        if self.versioned or self.covered.get(key) != body:
+            self.covered.pop(key, None)
         self._forget(key)
 
     def foreign_delete(self, key: str) -> None:
@@ -297,6 +299,7 @@ class Model:
             yield f"migrate ended with {status}: {after.ledger}"
 
     def _rolled_back(self, before: Seen, after: Seen, status: int) -> Iterator[str]:
+        self._expect_backups(before)
         left, perhaps = self._left(before)
         taken = self.trashed.keys() & before.files.keys()
         yield from self._removals(before, after)
@@ -346,6 +349,14 @@ class Model:
             if row != before.rows[number] and (before.rows[number][0] != f"rows/{number}" or row != self.rows[number]):
                 yield f"rollback set row {number} from {before.rows[number]} to {row}, not {self.rows[number]}"
 
+    def _expect_backups(self, before: Seen) -> None:
+        """Where nothing stands any more, whoever deleted it, what was backed up comes back."""
+        for name, body in sorted(before.reserved.items()):
+            _, is_backup, rest = name.partition("_migrator/backup/")
+            key = "/".join(rest.split("/")[2:])
+            if is_backup and key not in before.objects:
+                self.theirs[key] = self.covered[key] = body
+
     def _left(self, before: Seen) -> tuple[set[str], set[str]]:
         """Keys of objects and primary keys of rows that a rollback has to leave alone, and those that it may.
 
@@ -370,7 +381,7 @@ class Model:
         return {f"rows/{number}", self.images.get(number)}
 
     def _undoable(self, key: str) -> bool:
-        """Whether something is to be undone under the key."""
+        """Whether something is to be undone under the key, if only a backup that may go."""
         return self.is_ours(key) or key in self.covered
 
     def _is_foreign(self, before: Seen, key: str) -> bool:
