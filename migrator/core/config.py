@@ -286,7 +286,10 @@ class Transfer(Section):
 
     concurrency: int = Field(default=64, ge=1, le=4096, description="Transfers in flight.")
     memory: Size = Field(default=256 * MIB, description="Bytes of objects held in memory at once; at least 4 parts.")
-    part_size: PartSize = Field(default=8 * MIB, description="Size of the parts of large objects, from 5MiB to 5GiB.")
+    part_size: PartSize = Field(
+        default=8 * MIB,
+        description="Size of the parts of large objects, from 5MiB to 5GiB; above 1 GiB they grow to 16MiB.",
+    )
     copy_threshold: PartSize = Field(
         default=5 * 1024 * MIB,
         description="Larger objects are copied in parts where their server copies by itself, from 5MiB to 5GiB.",

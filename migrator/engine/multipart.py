@@ -15,7 +15,11 @@ from migrator.engine.guard import Gate, RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.placing import place
 
-PARTS_IN_FLIGHT = 4
+PARTS_IN_FLIGHT = 6
+"""Of one object, as far as `transfer.memory` goes."""
+MANY_PARTS = 128
+GROWN_PART = 16 * MIB
+"""Bytes to which parts grow where an object would have more than MANY_PARTS: fewer requests, less CPU a byte."""
 MAX_PARTS = 10_000
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 UNKNOWN_SIZE_PART = 32 * MIB
@@ -137,7 +141,8 @@ class Multipart:
             part_size = max(self._part_size, UNKNOWN_SIZE_PART)
         else:
             least = -(-size // MAX_PARTS)
-            part_size = max(self._part_size, -(-least // MIB) * MIB)
+            grown = min(-(-size // MANY_PARTS), GROWN_PART, self._means.memory.limit // PARTS_IN_FLIGHT)
+            part_size = max(self._part_size, -(-least // MIB) * MIB, grown // MIB * MIB)
         if part_size > self._means.memory.limit:
             raise Invalid(
                 f"{task.location} ({size} bytes) needs parts of {part_size // MIB} MiB",

@@ -12,6 +12,7 @@ from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, Objec
 from migrator.core.model import SMALL, Failed, Fault, OpenUpload, Outcome, Side, Skip, Skipped, Stored, Task
 from migrator.core.objects import PUT_ID, Capabilities, Digest, Part, Upload
 from migrator.core.ports import EventKind
+from migrator.engine import multipart
 from migrator.engine.worker import Worker
 
 from .memory_store import MemoryStore
@@ -292,6 +293,14 @@ async def test_a_large_object_arrives_in_parts() -> None:
     assert mover.store.body("a.jpg") == LARGE
     assert mover.store.requests == {"HEAD": 1, "CREATE": 1, "PART": 3, "COMPLETE": 1}
     assert mover.notes.open == {}
+
+
+async def test_the_parts_of_a_very_large_object_are_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "MANY_PARTS", 1)
+    mover = large()
+    assert isinstance(await mover.move(a_task(size=len(LARGE))), Stored)
+    assert mover.store.body("a.jpg") == LARGE
+    assert mover.store.requests["PART"] == 2
 
 
 async def test_a_stream_of_unknown_length_is_small_or_large_as_it_turns_out() -> None:
