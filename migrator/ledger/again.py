@@ -18,15 +18,23 @@ from migrator.ledger.verifications import STANDS
 _FOUND = "verified.verification = (SELECT max(id) FROM verifications) AND verified.result"
 
 
+_UNDONE = (
+    "(state = 'rolled-back' OR (state = 'skipped' AND fault IN ('identical', 'in-place')"
+    " AND id IN (SELECT item FROM records WHERE state = 'rolled-back')))"
+)
+"""Objects that stood there already were not undone, but their rows were: meanwhile somebody may have removed them."""
+
+
 def plan_rolled_back(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
     """What was rolled back is planned again: items, their variants, their rows."""
     numbers = ", ".join(map(str, sources))
     moves = Moves()
-    for source, count, before, size in connection.execute(
-        "SELECT source, count(*), sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
-        f" WHERE state = 'rolled-back' AND source IN ({numbers}) GROUP BY 1"
+    for source, state, reason, count, before, size in connection.execute(
+        "SELECT source, state, CASE state WHEN 'skipped' THEN fault ELSE '' END, count(*),"
+        " sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
+        f" WHERE {_UNDONE} AND source IN ({numbers}) GROUP BY 1, 2, 3"
     ).fetchall():
-        moves.add(source, State.ROLLED_BACK, "", -count, -before)
+        moves.add(source, state, reason, -count, -before)
         moves.add(source, State.PLANNED, "", count, size)
     moves.write(connection)
     names = connection.execute(
@@ -35,8 +43,8 @@ def plan_rolled_back(connection: sqlite3.Connection, sources: Mapping[int, str])
     ).fetchall()
     variants.change_state(connection, names, "rolled-back", "planned")
     items = connection.execute(
-        "UPDATE items SET state = 'planned', run = NULL, replaced = NULL, etag = NULL, version_id = NULL"
-        f" WHERE state = 'rolled-back' AND source IN ({numbers})"
+        "UPDATE items SET state = 'planned', fault = NULL, message = NULL, run = NULL, replaced = NULL, etag = NULL,"
+        f" version_id = NULL WHERE {_UNDONE} AND source IN ({numbers})"
     ).rowcount
     return Retried(items, _plan_rolled_back_records(connection, numbers), len(names))
 

@@ -87,6 +87,26 @@ def test_what_is_missing_is_stored_again_and_its_row_stays(project: Project) -> 
     assert project.run("retry", "--verified", "missing").out.startswith("nothing was found missing by the last verify")
 
 
+def test_what_stood_there_already_is_looked_at_again_after_a_rollback(project: Project) -> None:
+    """Nothing of it was undone but the row, and somebody may have removed it before the row points there again."""
+    project.files(a="photo a", b="photo b")
+    project.configure(TABLE)
+    put(project, "a.txt", b"photo a")
+    with closing(sqlite3.connect("shop.sqlite")) as shop:
+        shop.execute("CREATE TABLE images (id INTEGER PRIMARY KEY, photo TEXT, moved TEXT)")
+        shop.execute("INSERT INTO images (photo) VALUES ('a.txt'), ('b.txt')")
+        shop.commit()
+    assert project.run("migrate").status == 0
+    assert project.run("rollback", "--yes").status == 0
+    assert project.objects() == {"a.txt": b"photo a"}
+    remove(project, "a.txt")
+    assert "2 items and 2 rows planned again" in project.run("retry", "--rolled-back").out
+    assert project.run("migrate").status == 0
+    assert project.objects() == {"a.txt": b"photo a", "b.txt": b"photo b"}
+    assert project.run("rollback", "--yes").status == 0
+    assert project.objects() == {}
+
+
 def test_on_rclone_too(project: Project, rclone_server: S3Server) -> None:
     other = Project(project.folder, rclone_server, rclone_server.new_bucket())
     other.files(a="photo a", b="photo b")

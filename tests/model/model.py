@@ -439,7 +439,9 @@ def _rows_changed(before: Seen, after: Seen) -> list[str]:
 
 def _retried(command: str, before: Seen, after: Seen) -> Iterator[str]:
     gone = "rolled-back" if command == "retry --rolled-back" else "failed"
-    for key, (state, _) in before.ledger.items.items():
-        expected = "planned" if state == gone else state
+    for key, (state, fault) in before.ledger.items.items():
+        rows_gone = before.ledger.records.get(int(key[5:]), ("", ""))[0] if key.startswith("rows/") else ""
+        stood_before = command == "retry --rolled-back" and fault == "identical" and rows_gone == "rolled-back"
+        expected = "planned" if state == gone or stood_before else state
         if after.ledger.items[key][0] != expected:
             yield f"after {command} {key} is {after.ledger.items[key]}, not {expected}"
