@@ -28,24 +28,13 @@ _UNDONE = (
 def plan_rolled_back(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
     """What was rolled back is planned again: items, their variants, their rows."""
     numbers = ", ".join(map(str, sources))
-    moves = Moves()
-    for source, state, reason, count, before, size in connection.execute(
-        "SELECT source, state, CASE state WHEN 'skipped' THEN fault ELSE '' END, count(*),"
-        " sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
-        f" WHERE {_UNDONE} AND source IN ({numbers}) GROUP BY 1, 2, 3"
-    ).fetchall():
-        moves.add(source, state, reason, -count, -before)
-        moves.add(source, State.PLANNED, "", count, size)
-    moves.write(connection)
     names = connection.execute(
         "SELECT item, variants.name, format FROM variants JOIN items ON items.id = variants.item"
         f" WHERE variants.state = 'rolled-back' AND items.source IN ({numbers})"
     ).fetchall()
     variants.change_state(connection, names, "rolled-back", "planned")
-    items = connection.execute(
-        "UPDATE items SET state = 'planned', fault = NULL, message = NULL, run = NULL, replaced = NULL, etag = NULL,"
-        f" version_id = NULL WHERE {_UNDONE} AND source IN ({numbers})"
-    ).rowcount
+    forgotten = ("run", "replaced", "etag", "version_id")
+    items = _plan_items(connection, f"{_UNDONE} AND source IN ({numbers})", (), forgotten)
     return Retried(items, _plan_rolled_back_records(connection, numbers), len(names))
 
 
@@ -86,24 +75,28 @@ def plan_verified(
     ).fetchall()
     chosen = orjson.dumps([item for (item,) in items]).decode()
     made = _plan_variants(connection, sources, wanted) if Match.MISSING in results else 0
-    _plan_items(connection, chosen)
+    # They keep their ETag and SHA-256: by these the next attempt tells what was stored from what stands there now.
+    _plan_items(connection, "id IN (SELECT value FROM json_each(?))", (chosen,))
     _hold_back_records(connection, chosen)
     return Retried(len(items), 0, made)
 
 
-def _plan_items(connection: sqlite3.Connection, chosen: str) -> None:
-    """They keep their ETag and SHA-256: by these the next attempt tells what was stored from what stands there now."""
-    within = "id IN (SELECT value FROM json_each(?))"
+def _plan_items(
+    connection: sqlite3.Connection, within: str, parameters: Sequence[str], forgotten: Sequence[str] = ()
+) -> int:
+    """Items that stand or were rolled back are planned again, without what is `forgotten` of them; how many."""
     moves = Moves()
     for source, state, reason, count, before, size in connection.execute(
-        "SELECT source, state, coalesce(fault, ''), count(*), sum(coalesce(stored_size, size, 0)),"
-        f" sum(coalesce(size, 0)) FROM items WHERE {within} GROUP BY 1, 2, 3",
-        (chosen,),
+        "SELECT source, state, CASE state WHEN 'skipped' THEN fault ELSE '' END, count(*),"
+        " sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
+        f" WHERE {within} GROUP BY 1, 2, 3",
+        parameters,
     ).fetchall():
         moves.add(source, state, reason, -count, -before)
         moves.add(source, State.PLANNED, "", count, size)
     moves.write(connection)
-    connection.execute(f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {within}", (chosen,))
+    nothing = "".join(f", {column} = NULL" for column in ("fault", "message", *forgotten))
+    return connection.execute(f"UPDATE items SET state = 'planned'{nothing} WHERE {within}", parameters).rowcount
 
 
 def _plan_variants(
