@@ -102,7 +102,7 @@ def _confirm(config: "Config", config_file: "Path", options: "CleanupOptions", w
 
     Raises ConfigError for any other word.
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from migrator import wiring
     from migrator.reports.cleaning import summary_lines

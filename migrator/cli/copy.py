@@ -5,10 +5,11 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from migrator.core.errors import ConfigError
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 MANIFESTS = (".json", ".jsonl", ".csv", ".txt")
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True):
     """What may be said beside SRC and DST."""
 
     key: str = "{path}"

@@ -5,11 +5,12 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.core.errors import PreflightError
 
@@ -26,8 +27,7 @@ SOFT_404 = b"<!doctype html><title>Not here</title><p>Sorry, this picture has be
 """What some servers send with status 200 where a picture is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """Where everything is."""
 
     endpoint_url: str

@@ -4,11 +4,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec.structs import asdict
 
 from migrator.cli.options import CONFIG_FILE, ConfigFile, Json
 from migrator.cli.output import Output, complain

@@ -1,11 +1,12 @@
 """Commands that move, or say what would move: plan, migrate, retry."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from migrator.cli.options import (
     CONFIG_FILE,
@@ -250,7 +251,7 @@ def show_plan(
             result.discard()
     if output.as_json:
         estimates = {"estimate": asdict(requests), "planned_variants": [plan.tree() for plan in variants]}
-        examples = {"example_rows": [asdict(row) for row in rows]}
+        examples = {"example_rows": [to_builtins(row) for row in rows]}
         output.emit({"event": "summary", "dry_run": dry_run, **estimates, **examples, **overview_tree(seen)})
     else:
         output.say(planned(seen, requests, variants, rows, config_file, dry_run=dry_run))

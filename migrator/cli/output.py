@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.cli import failing
 from migrator.core.errors import MigratorError
@@ -23,8 +24,7 @@ COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
 """Names of what a terminal is told (ECMA-48)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What the operator asked to see."""
 
     verbose: int = 0

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TextIO
+
+from msgspec import Struct
 
 from migrator.reports import words
 from migrator.reports.rollbacks import left_tree, write_left_alone
@@ -27,8 +28,7 @@ FILES = {
 FORMATS = tuple(FILES)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What a report is about. `images`: stored variants may be read from the destination for it."""
 
     view: "LedgerView"

@@ -2,13 +2,15 @@
 
 import asyncio
 import email.utils
+import os
 import ssl
+import sys
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from migrator.clients.chain import Chain, certificate_file, find_chain
 from migrator.clients.signing import Credentials, Signer
@@ -24,8 +26,7 @@ CREDENTIALS_SECONDS = 5.0
 """How long one reading of the credentials is used. botocore refreshes them minutes before they expire."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where requests for one bucket go: `base` is scheme and host, `path` stands before every quoted key."""
 
     base: str
@@ -191,6 +192,10 @@ def _is_aws(url: str) -> bool:
 
 
 def _proxy_for(url: str) -> str | None:
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # elsewhere the settings of the system may name one
+    import urllib.request
+
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.netloc):
         return None

@@ -3,9 +3,10 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from migrator.clients.signing import Credentials
 from migrator.core.errors import PreflightError
@@ -27,8 +28,7 @@ class Chain(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Fixed:
+class _Fixed(Struct, frozen=True):
     """Credentials that never change."""
 
     credentials: Credentials

@@ -2,7 +2,8 @@
 
 import html
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.errors import Archived, Conflict, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient
 from migrator.core.model import Side
@@ -98,8 +99,7 @@ _THROTTLED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """An answer that is not what was asked for. `bucket_region` is where the server says that the bucket is."""
 
     operation: str

@@ -9,11 +9,11 @@ import os
 import socket
 import ssl
 from collections import deque
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import httptools
+from msgspec import Struct
 
 from migrator.core.model import MIB
 
@@ -285,8 +285,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """How to reach one server: `host` and `port` of it, TLS or none, and the proxy's URL if it is behind one."""
 
     host: str

@@ -1,9 +1,10 @@
 """The values of the audit log: what was changed outside the ledger, one line each. Frozen, small, without secrets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 Plain = str | int | bool | None | Sequence[str]
 """What a detail may be: it goes into JSON as it is."""
@@ -52,8 +53,7 @@ class Kind(StrEnum):
     LOG = "log"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One thing that was changed, after it was.
 
     name     key, JSON of a primary key, location (as it may be shown), table.column or bucket
@@ -74,8 +74,7 @@ class Change:
         return cls(Deed.ABORT, Kind.UPLOAD, key, source, {"upload_id": upload_id})
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The last line of the log that the ledger knows: its number, its hash, its place in the file (bytes)."""
 
     number: int
@@ -84,8 +83,7 @@ class Head:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A line of the log as it was written: its own hash is right.
 
     number    counts the lines, from 1
@@ -110,8 +108,7 @@ def spelled(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which lines somebody wants to see; None and "" stand for any.
 
     key     a pattern for whole names where it has `*` or `?`, else a piece of them
@@ -140,8 +137,7 @@ class Damage(StrEnum):
     """The chain is whole, and it is not the one that the ledger knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """The first line that is not as it was written: its place in the file, from 1, and what is wrong with it."""
 
     line: int
@@ -149,8 +145,7 @@ class Broken:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """What a walk along the chain came to.
 
     lines       that are as they were written, before the first that is not

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 from migrator.core.model import Fault, State, Task
 
 
@@ -75,8 +77,7 @@ class Where(StrEnum):
     """Neither here nor there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """An object or variant as the ledger knows it.
 
     proven_at  when `verify` last found it to be what was stored, by its bytes; None where it never did since
@@ -92,8 +93,7 @@ class Arrived:
     wrong: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """An item whose bytes come from a source.
 
     skip      the reason of a skipped item, else empty
@@ -117,8 +117,7 @@ class Claim:
         return (*((self.own,) if self.own else ()), *self.variants)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A source, and every item that is made of it: first those that name it so, then those that name it otherwise."""
 
     location: str
@@ -141,8 +140,7 @@ class Candidate:
         return (own.size if own else self.task.size) or 0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSeen:
+class SourceSeen(Struct, frozen=True):
     """A source as it stands now.
 
     here  the key under which it stands in the destination itself; None: it does not
@@ -159,8 +157,7 @@ class SourceSeen:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """A source that is taken away, as the ledger keeps it.
 
     number       0 before the ledger knows it
@@ -186,8 +183,7 @@ class Removal:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Where a removed source is now. `marker_id`: the delete marker that hides it, as far as it is ours."""
 
     where: Where
@@ -195,8 +191,7 @@ class Found:
     marker_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cleaned:
+class Cleaned(Struct, frozen=True):
     """What a cleanup came to, or in a dry run would come to, for one source: `kept` None: it goes, `way` says how."""
 
     location: str
@@ -209,8 +204,7 @@ class Cleaned:
     removal: Removal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CleanedTally:
+class CleanedTally(Struct, frozen=True):
     """Sources of one configured source in one state."""
 
     source: str

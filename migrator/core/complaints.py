@@ -3,9 +3,9 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -26,8 +26,7 @@ _LONGEST = 60
 """Characters of a found text that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Struct, frozen=True):
     """One thing wrong at `path`. `reads`: other keys that it was concluded from; `meant`: the key that a typo is of.
 
     `origin` names the variable that a value came from, where it never reached the table.

@@ -67,7 +67,7 @@ DEFAULT_QUALITY = {"jpeg": 85, "webp": 85, "avif": 60, "png": 100}
 class Section(BaseModel):
     """A table of the file: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class Destination(Section):

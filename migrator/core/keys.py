@@ -5,8 +5,9 @@ Nothing else is understood: no attributes, no indexing, no format specs. `{{` an
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from migrator.core.model import RESERVED_PREFIX
 
@@ -27,8 +28,7 @@ class TemplateError(ValueError):
     """A template that cannot be compiled, or a value that is missing or null when it is filled."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A compiled template: literal pieces at even places, names at odd ones."""
 
     pieces: tuple[str, ...]

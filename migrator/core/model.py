@@ -1,9 +1,10 @@
 """The values that travel between the rooms: frozen, small, picklable. No behaviour beyond their own invariants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrator.core.objects import Placed, Upload
 
@@ -69,8 +70,7 @@ class Skip(StrEnum):
     """The location is the key: the object already stands where it belongs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object that a scan found: from `location` to `key`.
 
     location     URL of the bytes, safe to show: a secret query or user info is masked
@@ -94,8 +94,7 @@ class Item:
     here: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something a scan could not turn into an item: `place` is the file (or prefix), `position` where in it."""
 
     place: str
@@ -104,8 +103,7 @@ class Problem:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A piece of a scan: what was found since the last page, and the cursor after which to go on."""
 
     items: tuple[Item, ...]
@@ -115,24 +113,21 @@ class Page:
     """Entries left out by include, exclude or `on_no_match = "skip"` since the last page."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
+class OpenUpload(Struct, frozen=True):
     """A multipart upload that the destination still holds open."""
 
     upload_id: str
     part_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stood:
+class Stood(Struct, frozen=True):
     """What this ledger had stored under the key of an item that is stored once more."""
 
     etag: str
     sha256: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One claimed item: everything a worker needs to move it.
 
     again    an earlier attempt may have stored it: look before sending
@@ -161,8 +156,7 @@ class Task:
         return self.signed or self.location
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """A variant that stands in the destination, checked. `quality` is None where the format loses nothing."""
 
     name: str
@@ -182,8 +176,7 @@ class Made:
     replaced: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unmade:
+class Unmade(Struct, frozen=True):
     """A variant that could not be made or stored: its original stands all the same. `key` may be empty."""
 
     name: str
@@ -196,8 +189,7 @@ class Unmade:
 VariantOutcome = Made | Unmade
 
 
-@dataclass(frozen=True, slots=True)
-class Lacking:
+class Lacking(Struct, frozen=True):
     """A stored image of which `wanted` variants, each (name, format), are still to be made."""
 
     task: Task
@@ -209,8 +201,7 @@ class Lacking:
     wanted: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The object stands in the destination, checked. `adopted`: an earlier attempt had stored it.
 
     `sha256` is None where the server copied it and told no digest: then the ETag was compared with the source's.
@@ -238,8 +229,7 @@ class Stored:
         return cls(upload.size, upload.sha256, upload.content_type, placed.etag, placed.version_id, replaced=replaced)
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """No transfer was needed."""
 
     reason: Skip
@@ -250,8 +240,7 @@ class Skipped:
     variants: tuple[VariantOutcome, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The item could not be moved. `side` and `retry_after` (seconds) are for the retry policy."""
 
     fault: Fault
@@ -266,8 +255,7 @@ class Failed:
 Outcome = Stored | Skipped | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """One finished task, ready for the ledger."""
 
     task: Task
@@ -276,8 +264,7 @@ class Settlement:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class VariantTally:
+class VariantTally(Struct, frozen=True):
     """Variants of one source, name and format in one state: how many and how many bytes."""
 
     source: str
@@ -289,8 +276,7 @@ class VariantTally:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Items of one source in one state: how many and, where the size is known, how many bytes."""
 
     source: str
@@ -301,8 +287,7 @@ class Tally:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What a run did and what the ledger holds after it."""
 
     run: int

@@ -1,8 +1,9 @@
 """Objects of a store: what is sent, what stands there, what a destination honours. Frozen, small, picklable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 PUT_ID = "migrator-put"
 """User metadata under which an object carries `<ledger id>/<item id>`: the mark that a put was ours."""
@@ -44,8 +45,7 @@ class Digest(StrEnum):
         return self is Digest.SHA256_ONLY or self is Digest.MD5_ONLY
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """What an object of a bucket carries beside its bytes and its content type: a copy keeps it.
 
     headers   Cache-Control, Content-Disposition, Content-Encoding, Content-Language and Expires, names in lower case
@@ -58,8 +58,7 @@ class Description:
     tags: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """What is about to stand under `key`. `size` and `sha256` are None while a stream has not told them yet."""
 
     key: str
@@ -73,8 +72,7 @@ class Upload:
     """What the source carried (`Description.headers`); what the configuration says of the same name wins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(Struct, frozen=True):
     """What a put asks of the destination: that nothing stands there yet, and that it checks the bytes.
 
     `replace` is the ETag of the one object that this put may replace; it excludes `absent`.
@@ -85,16 +83,14 @@ class Guards:
     replace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """The destination's answer to a put that it carried out."""
 
     etag: str
     version_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Struct, frozen=True):
     """The destination's answer to a copy that it carried out; `sha256` (raw) only where it told that of all bytes."""
 
     etag: str
@@ -102,13 +98,11 @@ class Copied:
     sha256: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The destination's answer to a put under a key where something already stands (412)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One part of a multipart upload. `sha256` or `md5` (raw bytes) is None where the server did not tell it."""
 
     number: int
@@ -117,8 +111,7 @@ class Part:
     sha256: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What HEAD says of an object. `sha256` (raw bytes) comes from the server's checksum or from our metadata."""
 
     size: int
@@ -140,8 +133,7 @@ class Standing:
         return self.metadata.get(PUT_ID)
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(Struct, frozen=True):
     """All that a bucket says of one object. `modified` is in seconds since the epoch, `storage_class` "" the usual one.
 
     `sha256` (raw bytes) is the checksum that the server keeps of the whole object; not every one has checked it.
@@ -168,8 +160,7 @@ class CopyMode(StrEnum):
     """This tool, always."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True):
     """What a destination was seen to honour; found by canaries, kept in the ledger, named in the report."""
 
     conditional_put: bool

@@ -1,11 +1,11 @@
 """The values of `orphans`: what stands in the destination and no row of the ledger explains. Frozen, small."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+
+class Listed(Struct, frozen=True):
     """One object as a listing tells it; `modified` in seconds since the epoch, None where that is not told."""
 
     key: str
@@ -14,8 +14,7 @@ class Listed:
     modified: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(Struct, frozen=True):
     """One open multipart upload; `begun` in seconds since the epoch."""
 
     key: str
@@ -52,8 +51,7 @@ class Owner(StrEnum):
     """It carries the mark of an item that is not settled yet: the next run adopts it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Struct, frozen=True):
     """One thing that nothing explains. `etag` is empty and `size` None of an upload; `modified` is when it began."""
 
     kind: Kind
@@ -78,16 +76,14 @@ class Upkeep(StrEnum):
     """The ledger has its key, not its id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """What became of one orphan; `kept` says why it still stands, empty: it is gone."""
 
     orphan: Orphan
     kept: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanTally:
+class OrphanTally(Struct, frozen=True):
     """Orphans of one kind and owner, and their bytes."""
 
     kind: Kind

@@ -2,9 +2,10 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+
+from msgspec import Struct
 
 from migrator.core.complaints import Complaint, found, nearest
 from migrator.core.schema import LATER, LISTS, PREFIX, KeyPath, field_at, form_of, known, variable
@@ -13,8 +14,7 @@ NO_KEYS = frozenset({"MIGRATOR_CONFIG"})
 """Variables of the command line that begin like keys and are none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A value for the key at `path`; `origin` says where it comes from."""
 
     path: KeyPath

@@ -1,7 +1,8 @@
 """Buckets and how to reach them: the parts of an s3 location, whose connection reads it, which endpoints are one."""
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from migrator.core.config import BucketSource, Config, Destination
 
@@ -9,8 +10,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A bucket and the connection that leads to it; what is empty comes from the AWS configuration."""
 
     bucket: str
@@ -82,8 +82,7 @@ def endpoint_name(url: str) -> str:
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
-@dataclass(frozen=True, slots=True)
-class TrashRoot:
+class TrashRoot(Struct, frozen=True):
     """Where the files of one source lie, and where they go: real paths, `trash` on the same filesystem."""
 
     path: str

@@ -1,8 +1,9 @@
 """The values of records: rows of the user's database, what becomes of them, how many there are. Frozen, picklable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from migrator.core.model import Failed
 
@@ -22,8 +23,7 @@ class RecordState(StrEnum):
     """The row holds its before-image again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """The database row in which a location stood, as the scan read it.
 
     primary_key  JSON array of its key's values, spelled by core/row_values.py: the same text for the same row
@@ -36,8 +36,7 @@ class Row:
     fields: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordTask:
+class RecordTask(Struct, frozen=True):
     """One row to update: its item has arrived.
 
     values  what templates may use of the stored object: key, sha256, size, content_type; a value may be None
@@ -53,8 +52,7 @@ class RecordTask:
     variants: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(Struct, frozen=True):
     """What is about to be written: JSON objects, column -> value, spelled by core/row_values.py."""
 
     task: RecordTask
@@ -62,8 +60,7 @@ class RowChange:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """The row holds the new values. `adopted`: it held them before this attempt."""
 
     adopted: bool = False
@@ -72,8 +69,7 @@ class Recorded:
 RecordOutcome = Recorded | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class RecordTally:
+class RecordTally(Struct, frozen=True):
     """Records of one source in one state: how many. `reason` is the fault of failed ones, else empty."""
 
     source: str

@@ -1,10 +1,9 @@
 """How fast objects arrived, run by run: the values behind the chart of a report. No behaviour but sums."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """What was stored from `begin` to `end`, in seconds since the run began."""
 
     begin: int
@@ -13,8 +12,7 @@ class Stretch:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunPace:
+class RunPace(Struct, frozen=True):
     """One run that stored something: when it began (seconds since the epoch), how long it took, and what came when.
 
     A killed run ends with the last thing that it stored. Stretches in which nothing arrived are left out.

@@ -1,8 +1,9 @@
 """The values of a rollback: what the ledger says may stand in the destination, and what became of it. No behaviour."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from migrator.core.model import Fault, Task
 from migrator.core.records import RowChange
@@ -33,16 +34,14 @@ class Doing(StrEnum):
     """It is left alone: somebody changed it, or it could not be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What is to be undone: all, what one run did, or what came from some sources."""
 
     run: int | None = None
     sources: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """A key under which an item may have put something.
 
     variant     (name, format), or None for the item's own object
@@ -67,8 +66,7 @@ class Placement:
         return self.backups or ((key,) if kind == "backup" else ())
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(Struct, frozen=True):
     """An item of which something may stand in the destination.
 
     own       its own object; None where that is not ours, or not to be undone
@@ -90,8 +88,7 @@ class Remains:
     content_type: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
+class Undone(Struct, frozen=True):
     """What undoing came to, or in a dry run would come to, for one object, row, upload or column. `name` is its key."""
 
     doing: Doing
@@ -102,8 +99,7 @@ class Undone:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UndoneItem:
+class UndoneItem(Struct, frozen=True):
     """What became of everything that one item had brought; `own` None: its own object was not looked at."""
 
     remains: Remains
@@ -116,8 +112,7 @@ class UndoneItem:
         return (*self.variants.values(), *((self.own,) if self.own else ()))
 
 
-@dataclass(frozen=True, slots=True)
-class RowBack:
+class RowBack(Struct, frozen=True):
     """A row that was, or may have been, updated for `item`; `change` None: it held the new values before we came.
 
     `changed`: it was put back just now, and did not hold its old values before.
@@ -131,8 +126,7 @@ class RowBack:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LeftAlone:
+class LeftAlone(Struct, frozen=True):
     """One thing that the last rollback did not undo, and why. `kind` is object, row, upload or column."""
 
     kind: str

@@ -3,11 +3,11 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from migrator.core.keys import MAX_KEY_BYTES, compile_template, key_problem
@@ -36,8 +36,7 @@ COLOURS = {
 """The colours that have a name here: those of HTML 4. https://www.w3.org/TR/html401/types.html#h-6.5"""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """How a value is written: `word` in the reference, `expected` in errors. `text`: a string in the file."""
 
     word: str

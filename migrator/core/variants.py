@@ -1,9 +1,10 @@
 """The values of image variants: what a renderer is asked for and what it gives back. Frozen, small, picklable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
+
+from msgspec import Struct
 
 CONTENT_TYPES: Mapping[str, str] = {
     "jpeg": "image/jpeg",
@@ -22,8 +23,7 @@ class Fit(StrEnum):
     CONTAIN = "contain"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """One image to be made: a variant in one of its formats.
 
     format      "jpeg", "webp", "avif" or "png"
@@ -45,8 +45,7 @@ class Wanted:
     animated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     """A variant in one format, ready to be put.
 
     quality  what it was encoded at; None where the format loses nothing (png)
@@ -67,16 +66,14 @@ class Rendered:
     source: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class VariantMeans:
+class VariantMeans(Struct, frozen=True):
     """Means over stored variants of one kind: their quality (None where there is none), bytes of their originals."""
 
     quality: float | None
     original: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A stored variant that may be shown. `original` is the key of its image; `sha256` is hex."""
 
     name: str

@@ -1,8 +1,9 @@
 """The values of `verify`: what must stand, what was found instead, and how it was told. Frozen, small."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from migrator.core.model import Task
 
@@ -26,8 +27,7 @@ class Proof(StrEnum):
     """Every byte was read back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """An object that must stand in the destination, as the ledger knows it; `variant` 0 is the item's own object.
 
     put_id  the mark of our put; None for what was found there. What a server copied by itself may carry none
@@ -67,8 +67,7 @@ class Expected:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """What one look at one object showed. `proof` is None where the bytes were not compared."""
 
     expected: Expected
@@ -78,8 +77,7 @@ class Verification:
     sha256: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationSummary:
+class VerificationSummary(Struct, frozen=True):
     """One verification: objects by result and by how their bytes were compared; times in seconds since the epoch.
 
     run          the run that worked on it last

@@ -5,7 +5,8 @@ What is decided, and why, is in `cleaning.py`; a dry run ends there.
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrator.core.cleaning import (
     Candidate,

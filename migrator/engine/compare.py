@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.errors import Fatal, Gone, MigratorError, ObjectError, Throttled, Transient
 from migrator.core.model import SMALL, Side
@@ -18,16 +20,14 @@ from migrator.engine.transfer import HASH_INLINE
 NO_DIGEST = "the server copied it and told no digest"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSeen:
+class SourceSeen(Struct, frozen=True):
     """The bytes at a location as they are now. `other`: the source itself says that it is not what was stored."""
 
     sha256: bytes
     other: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """Looks at objects one by one.
 
     trusted   the server was seen to check the SHA-256 that it keeps: then HEAD is enough

@@ -1,7 +1,9 @@
 """Something already stands under a key: is it ours, is it the same, and what does the conflict policy say?"""
 
 import hashlib
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
 from migrator.core.objects import Placed, Standing, Upload
@@ -13,16 +15,14 @@ UNVERSIONED = (None, "null")
 """What is no version of its own: the next put replaces `null` for good where versioning is off or suspended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(Struct, frozen=True):
     """The upload may take the place of the object with this ETag; `replaced` says how to have that one back."""
 
     etag: str
     replaced: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(Struct, frozen=True):
     """Decides about keys that are taken."""
 
     store: Store

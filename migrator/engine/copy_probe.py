@@ -1,8 +1,9 @@
 """What a destination's own server makes of a copy, found out with canaries: does it keep everything, is it careful?"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from migrator.core.errors import Changed, Forbidden, ObjectError, Transient
 from migrator.core.model import CANARY

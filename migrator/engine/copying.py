@@ -4,7 +4,10 @@ Whatever copying cannot decide (other bytes under the key, a refusal) is left to
 """
 
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Forbidden, Invalid, Transient
@@ -44,8 +47,7 @@ class Plan:
     """What the copy carries in place of all that the source carries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
+class Copies(Struct, frozen=True):
     """What copying is allowed and able to do.
 
     copier   None where the destination copies nothing from anywhere

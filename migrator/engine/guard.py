@@ -8,14 +8,16 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result
-
+from msgspec import Struct
 from migrator.core.errors import ObjectError, Transient, Truncated
 from migrator.core.errors import Throttled as ThrottledError
 from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored, Task
 from migrator.core.ports import Clock, EventKind, Observer
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -199,8 +201,7 @@ class Tries:
         return self.spent.get(outcome.fault, 0) > allowed
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """Which failures are tried again, how often, and after how long: exponential with full jitter, or Retry-After."""
 
     retries: int
@@ -213,7 +214,9 @@ class RetryPolicy:
         outcome, counts = await attempt()
         if not _retryable(outcome):
             return outcome, 1
-        # Nearly every item is settled by now: the machinery below is built for the few that are not.
+        # Nearly every item is settled by now: the machinery below is loaded and built for the few that are not.
+        from tenacity import AsyncRetrying, retry_if_result
+
         tries = Tries(self, self.clock.monotonic())
         first: tuple[Outcome, bool] | None = (outcome, counts)
         attempts = 0
@@ -227,7 +230,7 @@ class RetryPolicy:
                 tries.spend(got)
             return got
 
-        def over(state: RetryCallState) -> bool:
+        def over(state: "RetryCallState") -> bool:
             failed = _result(state)
             return isinstance(failed, Failed) and tries.over(failed)
 
@@ -249,13 +252,14 @@ class RetryPolicy:
             return await request()
         except (Transient, ThrottledError) as error:
             first = error  # as in `run`: what follows is built for the few that fail
+        from tenacity import AsyncRetrying, retry_if_exception
 
-        def note(state: RetryCallState) -> None:
+        def note(state: "RetryCallState") -> None:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, ThrottledError):
                 slow_down(error)
 
-        def over(state: RetryCallState) -> bool:
+        def over(state: "RetryCallState") -> bool:
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, ThrottledError):
                 return self.clock.monotonic() - started > LONGEST_THROTTLE
@@ -277,7 +281,7 @@ class RetryPolicy:
             reraise=True,
         )(once)
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _wait(self, state: "RetryCallState") -> float:
         asked = None
         if state.outcome and state.outcome.failed:
             asked = getattr(state.outcome.exception(), "retry_after", None)
@@ -286,7 +290,7 @@ class RetryPolicy:
         jitter = full_jitter(state.attempt_number, self.first_backoff, LONGEST_BACKOFF)
         return jitter if asked is None else min(asked, LONGEST_THROTTLE) + jitter
 
-    def _tell(self, state: RetryCallState, task: Task) -> None:
+    def _tell(self, state: "RetryCallState", task: Task) -> None:
         failed = _result(state)
         if isinstance(failed, Failed):
             self.observer.event(
@@ -307,7 +311,7 @@ def full_jitter(failures: int, first: float, longest: float) -> float:
     return random.uniform(0, min(longest, first * 2.0 ** min(failures - 1, 30)))
 
 
-def _result(state: RetryCallState) -> Outcome:
+def _result(state: "RetryCallState") -> Outcome:
     outcome: Outcome = state.outcome.result() if state.outcome else None  # type: ignore[assignment]
     return outcome
 

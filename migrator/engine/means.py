@@ -1,6 +1,6 @@
 """What every attempt is given: the two ends of a transfer, what is wanted of it, and the bounds around it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from migrator.core.objects import Capabilities
 from migrator.core.ports import Reader, Store
@@ -9,8 +9,7 @@ from migrator.engine.guard import Memory, Pace
 from migrator.engine.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
+class Means(Struct, frozen=True):
     """Shared by all attempts of one worker. `requests` and `bandwidth` pace what goes to the destination."""
 
     reader: Reader

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from migrator.core.audit import Change
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient

@@ -5,7 +5,10 @@ Looking and removing are separate: what is removed was in the list that the oper
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core import audit
 from migrator.core.config import Config
@@ -29,8 +32,7 @@ _SECOND = 1.0
 """A listing and a HEAD may differ so much in the time of one object: HEAD has no fractions."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanOptions:
+class OrphanOptions(Struct, frozen=True):
     """What the operator asked for.
 
     marks       ask each object for its mark: whether this ledger put it

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.model import RESERVED_PREFIX
 from migrator.core.orphans import Kind, Listed, Owner
@@ -16,8 +17,7 @@ _BACKUP = re.compile(r"[0-9]+/(.+)", re.DOTALL)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
+class Ground(Struct, frozen=True):
     """Where orphans are looked for, and what is known of it beforehand.
 
     prefix     destination.prefix

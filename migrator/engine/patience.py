@@ -1,8 +1,9 @@
 """What stands around each request of a job that is no transfer: pace, places, and tries until it is answered."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted
@@ -15,8 +16,7 @@ T = TypeVar("T")
 GO_ON = "the same command goes on where it was"
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """Places, pace and tries, as `transfer` has them, for requests one by one or for attempts of several.
 
     What is awaited raises its last ObjectError, and Stopped.

@@ -5,9 +5,10 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from migrator.core.errors import Forbidden, ObjectError, Throttled, Transient
 from migrator.core.model import RESERVED_PREFIX
@@ -35,8 +36,7 @@ async def patiently(step: Callable[[], Awaitable[T]]) -> T:
     return await step()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that a probe found out, for the table of `test-connection`. `ok` None: good to know, not needed."""
 
     what: str

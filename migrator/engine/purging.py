@@ -1,7 +1,8 @@
 """Empties the trash: what was put there longer ago than the grace period, while its objects still stand."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrator.core.cleaning import Cleaned, Gone, Kept, Removal, Where
 from migrator.core.errors import Changed, ObjectError

@@ -4,7 +4,9 @@ An object whose source is gone for good may be the only copy of its bytes: it is
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from migrator.core.cleaning import Found, Gone, Removal, Where
 from migrator.core.cleaning_ports import Remover, ReturningLedger

@@ -6,7 +6,10 @@ Deciding and doing are separate: `undoing.py` says what each object needs, and a
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config
@@ -34,11 +37,10 @@ PAGE = 500
 ROW_STAYS = "a row that was updated for it could not be put back and may refer to it"
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackOptions:
+class RollbackOptions(Struct, frozen=True):
     """What the operator asked of this rollback. `dry_run`: say what it would do, and do nothing."""
 
-    scope: Scope = field(default_factory=Scope)
+    scope: Scope = Scope()
     dry_run: bool = False
 
 

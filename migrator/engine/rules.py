@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from migrator.core.config import Config, SourceBase, SourceConfig, TableSource
 from migrator.core.content import content_type, image_problem
@@ -30,8 +31,7 @@ class Told(Protocol):
     def description(self) -> Description | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRules:
+class SourceRules(Struct, frozen=True):
     """The bounds that one source sets."""
 
     min_size: int | None
@@ -41,8 +41,7 @@ class SourceRules:
     """Names of what is known of a stored object only, such as `sha256`, that go into rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Struct, frozen=True):
     """A variant in one format, and the template of its key."""
 
     wanted: Wanted
@@ -54,8 +53,7 @@ class Spec:
         return self.wanted.name, self.wanted.format
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Everything of the configuration that a single transfer asks for."""
 
     sources: Mapping[str, SourceRules]

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.audit import Change
 from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
@@ -32,8 +33,7 @@ SCAN_ENDS = 1.0
 _WAITING = (RecordState.READY, RecordState.INTENDED)
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """What the operator asked of this run only."""
 
     limit: int | None = None
@@ -45,8 +45,7 @@ class RunOptions:
     copy_mode: CopyMode = CopyMode.AUTO
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """How a run ended: what it did, the error that stopped it (if any) and the exit status."""
 
     summary: Summary

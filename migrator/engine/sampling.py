@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.errors import ObjectError
 from migrator.core.model import Task
@@ -18,8 +19,7 @@ LARGEST = 64 * 1024 * 1024
 _LANES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(Struct, frozen=True):
     """What was seen of one source.
 
     looked   objects that were read

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from migrator.core.cleaning import Cleaned, CleanupSummary, Wanted
 from migrator.core.cleaning_ports import CleanupLedger, Remover
 from migrator.core.config import Config
@@ -15,8 +17,7 @@ PAGE = 500
 """Items that are looked through at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupOptions:
+class CleanupOptions(Struct, frozen=True):
     """What the operator asked of this cleanup. `dry_run`: say what it would do, and do nothing."""
 
     dry_run: bool = False
@@ -25,8 +26,7 @@ class CleanupOptions:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """Both ends of a migration: where sources lie and how they are read, and where their objects stand.
 
     trusted  the destination was seen to check the SHA-256 that it keeps

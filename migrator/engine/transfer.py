@@ -4,8 +4,9 @@ the server copies by itself through copying.py.
 
 import asyncio
 import hashlib
-from dataclasses import replace
 from typing import TypeGuard
+
+from msgspec.structs import replace
 
 from migrator.core.content import content_type
 from migrator.core.errors import Forbidden, Invalid, ObjectError

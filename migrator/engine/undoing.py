@@ -1,7 +1,8 @@
 """One key of the destination: is what stands there still ours, what stood there before, and how it comes back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.errors import Conflict, ObjectError
 from migrator.core.keys import TemplateError
@@ -18,8 +19,7 @@ CLOCKS = 5.0
 """Seconds by which the server's clock may be ahead of ours when we say that nobody wrote an object after us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What undoing one key takes, decided from what stands there now."""
 
     doing: Doing
@@ -27,8 +27,7 @@ class Plan:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
+class Undoing(Struct, frozen=True):
     """Decides and does. Every method raises ObjectError of side "destination"; calling it again is safe.
 
     marked  whether whatever is put there keeps its mark: a folder without extended attributes has none

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.content import sniff
@@ -19,8 +21,7 @@ from migrator.engine.placing import place
 from migrator.engine.rules import Spec
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(Struct, frozen=True):
     """What is known of the image that variants are made of."""
 
     size: int
@@ -28,8 +29,7 @@ class Original:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(Struct, frozen=True):
     """A variant that is rendered and not stored yet; `own` is the task with its key and its mark."""
 
     own: Task

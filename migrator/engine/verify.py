@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Forbidden, ObjectError, Throttled, Transient
 from migrator.core.ledger_ports import VerificationLedger
@@ -24,8 +26,7 @@ SILENT = 50
 """Objects in a row, each of them tried as often as `retries` says, after which the destination counts as down."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
+class VerifyOptions(Struct, frozen=True):
     """What the operator asked of this verification.
 
     download  read every byte back, whatever checksum the server keeps
@@ -48,8 +49,7 @@ class VerifyOptions:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """What is verified: where it is, what it was seen to honour, and which of its keys could be the migration's.
 
     prefixes  beginnings of every key that the migration writes: what else stands below them is extra

@@ -1,7 +1,8 @@
 """Tasks -> Outcomes: one task with all its attempts, under the gate. Built from what `wiring` makes of a Config."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, ObjectError

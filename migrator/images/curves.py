@@ -5,9 +5,9 @@ A picture that is nothing like a photograph makes the first guess a worse one, w
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
 from io import BytesIO
 
+from msgspec import Struct
 from PIL import Image
 
 from migrator.images.opening import Picture
@@ -51,8 +51,7 @@ the pixels, those of the bytes a pixel of both probes, and the square of the las
 2.5 %."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """The logarithm of the size over the height of the quality on its curve."""
 
     offset: float

@@ -3,12 +3,13 @@
 That would let an image that has taken over its worker run what it likes in the process that holds the credentials.
 """
 
-import dataclasses
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.core.variants import Fit, Rendered, Wanted
 
@@ -21,8 +22,7 @@ DECODING = -1
 """The number of what is done for all variants of an image, in `at`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What one image may cost: address space of its process in bytes, seconds for a variant or the decoding, pixels."""
 
     memory: int = 2 << 30
@@ -38,7 +38,7 @@ def frame(message: Mapping[str, Any], length: int = 0) -> bytes:
 
 def spelled(wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
     """What is wanted as JSON has it."""
-    return [dataclasses.asdict(each) for each in wanted]
+    return [asdict(each) for each in wanted]
 
 
 def read_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 
+from msgspec import Struct
 from PIL import AvifImagePlugin, Image
 
 from migrator.core.content import sniff
@@ -50,8 +50,7 @@ _UPRIGHT = {
 _XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """What an image says of itself; empty where it says nothing. `profile` is its ICC profile."""
 
     profile: bytes = b""
@@ -60,8 +59,7 @@ class Metadata:
     iptc: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """Decoded pixels in L, LA, RGB or RGBA, one image a frame; `durations` in milliseconds, `loop` 0 for ever."""
 
     frames: tuple[Image.Image, ...]

@@ -5,7 +5,6 @@ what of it was done by then.
 """
 
 import asyncio
-import dataclasses
 import json
 import os
 import signal
@@ -14,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from msgspec.structs import asdict
 
 from migrator.core.content import sniff
 from migrator.core.model import Failed, Fault
@@ -115,7 +116,7 @@ class RenderPool:
         ours.setblocking(False)
         with theirs:
             process = subprocess.Popen(
-                (*self._command, str(theirs.fileno()), json.dumps(dataclasses.asdict(self._limits))),
+                (*self._command, str(theirs.fileno()), json.dumps(asdict(self._limits))),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.errors import Unrendered
 from migrator.images import curves
@@ -44,8 +45,7 @@ Ready = Callable[[int], Picture]
 """The picture, this many times smaller by SHRINK than what was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What fits: the bytes, the picture that they are of, and what it took."""
 
     picture: Picture

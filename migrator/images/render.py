@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
+from msgspec import Struct
+from msgspec.structs import replace
 from PIL import Image, UnidentifiedImageError
 
 from migrator.core.errors import Unrendered
@@ -21,8 +22,7 @@ Begin = Callable[[int], None]
 """Is told the number of the variant that is begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """A variant that is to be made: its number among those wanted."""
 
     number: int

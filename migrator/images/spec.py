@@ -1,7 +1,8 @@
 """Where the pixels of a variant come from and go to. Arithmetic only: no image is touched here."""
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.variants import Fit, Wanted
 
@@ -15,8 +16,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """How one variant is laid out, upright.
 
     box     what of the image is seen, in its own pixels

@@ -4,10 +4,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import orjson
+from msgspec.structs import asdict
 
 from migrator.core.audit import Change, Deed, Head, Kind, spelled
 from migrator.ledger import journal

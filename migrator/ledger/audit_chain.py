@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any, BinaryIO
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.audit import Change, Event, Head
 from migrator.core.model import MIB
@@ -25,8 +25,7 @@ _HASH = b',"hash":"'
 _TAIL = len(_HASH) + 64 + len(b'"}\n')
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """Where the next line goes, and what was found on the way there.
 
     number, hash  of the last line of the chain

@@ -1,8 +1,9 @@
 """Walks along the audit log, line by line, and says where it is no longer as it was written."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from migrator.core.audit import Broken, Checked, Damage, Event, Head
 from migrator.ledger.audit_chain import GENESIS, LONGEST, lines, parse

@@ -3,10 +3,10 @@
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.cleaning import CleanedTally, Gone, Removal, Way

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.cleaning import Arrived, Candidate, Claim, Wanted
 from migrator.core.model import Skip, State, Task
@@ -21,8 +21,7 @@ _MAY_BE_OURS = (
 """Items under whose key stands what this ledger has put there, may have put there, or counts on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(Struct, frozen=True):
     """What turns rows into claims: names of sources by number, configured variants by name, the ledger's id."""
 
     sources: Mapping[int, str]

@@ -3,9 +3,9 @@
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import orjson
+from msgspec.structs import asdict
 
 from migrator.core.model import OpenUpload, State, Tally
 from migrator.core.objects import Capabilities, Digest

@@ -4,9 +4,10 @@ import fcntl
 import os
 import re
 import socket
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrator.core.errors import LedgerError, LedgerLocked
 
@@ -23,8 +24,7 @@ _NETWORK = re.compile(
 _SINCE = "%Y-%m-%d %H:%M:%S UTC"
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that works on a ledger."""
 
     pid: int

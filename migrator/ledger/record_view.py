@@ -1,10 +1,10 @@
 """Rows of the database as reports and plans read them from a ledger."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.model import Fault
 from migrator.core.records import RecordTask, Row
@@ -13,8 +13,7 @@ Pages = Callable[[str], Iterator[tuple[Any, ...]]]
 """Runs a query whose first column is an id, page by page, and hands out its rows without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailedRecord:
+class FailedRecord(Struct, frozen=True):
     """A row that was not updated, and why; `primary_key` is spelled as in `Row`."""
 
     source: str

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.model import Fault, Item, Problem
 from migrator.core.records import RecordState, Row
@@ -16,8 +16,7 @@ _DONE = (RecordState.INTENDED, RecordState.RECORDED)
 """The row is, or may be, updated already."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A record that was there before this page."""
 
     id: int

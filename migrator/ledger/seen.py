@@ -1,12 +1,11 @@
 """What a view of the ledger gives out: scans, runs, pace, failed items, differences."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from migrator.core.model import Fault
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """Where the scan of one source stands; times are seconds since 1970."""
 
     source: str
@@ -17,8 +16,7 @@ class Scan:
     finished_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One run. One that was killed, or has not ended, has no end and no status, and nothing moved is known of it."""
 
     number: int
@@ -33,8 +31,7 @@ class Run:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FailedItem:
+class FailedItem(Struct, frozen=True):
     """An item that was not moved, and why. `first` is the location that has its key, when that is why."""
 
     source: str
@@ -47,8 +44,7 @@ class FailedItem:
     first: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SettledItem:
+class SettledItem(Struct, frozen=True):
     """An item that stands in the destination: stored (`skip` is None) or found there already."""
 
     source: str
@@ -65,8 +61,7 @@ class SettledItem:
     adopted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What the last verification found wrong: `result` is differ, missing, unknown or extra; `variant` name.format."""
 
     result: str
@@ -76,8 +71,7 @@ class Difference:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """What was moved lately, a second."""
 
     items: float

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.model import Fault, Skip, State, Task
 from migrator.core.variants import Picture, VariantMeans
@@ -27,8 +27,7 @@ _IN_PLACE = f"(state = '{State.SKIPPED}' AND fault = '{Skip.IN_PLACE}')"
 _ARRIVED = f"(state = '{State.STORED}' OR (state = '{State.SKIPPED}' AND fault = '{Skip.IDENTICAL}'))"
 
 
-@dataclass(frozen=True, slots=True)
-class FailedVariant:
+class FailedVariant(Struct, frozen=True):
     """A variant that could not be made or stored; `original` is the key of the image, `key` may be empty."""
 
     source: str

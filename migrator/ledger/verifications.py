@@ -3,10 +3,10 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.secrets import mask_text
 from migrator.core.verification import Expected, Match, Proof, Verification, VerificationSummary
@@ -42,8 +42,7 @@ _BUCKETS = 1_000_000
 """Steps in which a sample's share is measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """What the verification `number` looks at: all that stands of `sources`; `unseal`: with their whole URLs."""
 
     number: int

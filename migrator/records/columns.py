@@ -7,12 +7,12 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import types as sql
 from sqlalchemy.dialects import mysql, postgresql
 
@@ -35,8 +35,7 @@ _POSTGRES_EXACT = (
 """Types that psycopg reads without loss; others (JSON, intervals, arrays, ranges) are read as the server's own text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One column of the table that is updated.
 
     as_text  it is read as the server's own text of it, which the server also takes back

@@ -1,7 +1,9 @@
 """What a plan shows of rows: before -> after, as far as that is known before anything has moved."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.clients.database import Database
 from migrator.core.config import TableSource
@@ -18,8 +20,7 @@ _LATER = ("sha256", "size", "content_type")
 """Values that only the transfer tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnPreview:
+class ColumnPreview(Struct, frozen=True):
     """One column of one row: its value now and the one that it will have, as text."""
 
     name: str
@@ -27,8 +28,7 @@ class ColumnPreview:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class RowPreview:
+class RowPreview(Struct, frozen=True):
     """One row as a plan shows it. `problem`: why it cannot be updated as things stand."""
 
     source: str

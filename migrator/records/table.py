@@ -1,9 +1,9 @@
 """The table whose rows are updated: what reflection says of it, and the statements on it. Nothing is decided here."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, inspect
 
 from migrator.clients.database import Database
@@ -26,8 +26,7 @@ def key_of(values: Iterable[object]) -> Key:
     return tuple(map(str, values))
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table, the columns that tell its rows apart and those that are set."""
 
     database: Database

@@ -1,7 +1,8 @@
 """The geometry of charts, in per cent and in units of a view box; templates draw it. Nothing here is markup."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.throughput import RunPace, Stretch
 
@@ -14,16 +15,14 @@ _THINNEST = 0.4
 """Per cent of the width that can be seen at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Where a run begins, in per cent of the width; `label` is empty where another one stands too near."""
 
     at: float
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
+class Area(Struct, frozen=True):
     """A rate over time: the SVG path of its area, the rate at the top of the chart, its highest and its mean."""
 
     path: str
@@ -32,8 +31,7 @@ class Area:
     mean: float
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A part of a bar, in per cent of the width."""
 
     at: float

@@ -2,8 +2,9 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from migrator.core.model import Failed
 from migrator.core.variants import Rendered, Wanted
@@ -11,8 +12,7 @@ from migrator.reports import words
 from migrator.reports.pages import template
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One image and what was made of it.
 
     shown  the original as a browser can show it

@@ -3,15 +3,16 @@
 import platform
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig
 from migrator.core.secrets import mask_text, mask_url
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """All of it is safe to show.
 
     origins   where the objects of each source come from, by its name

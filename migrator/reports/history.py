@@ -1,7 +1,8 @@
 """What people and machines read of the past: the list of runs, the lines of the audit log, whether that is whole."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from migrator.core.audit import Checked, Event, Head
 from migrator.reports import words

@@ -1,7 +1,8 @@
 """What went wrong, as report.html explains it: how much, what it means, what to do, and the first of it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.reports import words
 from migrator.reports.overview import Overview
@@ -9,8 +10,7 @@ from migrator.reports.rollbacks import RolledBack, left_tree
 from migrator.reports.verification import Verified
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Struct, frozen=True):
     """One thing that went wrong; `target` is its key where that is not its name, `more` what else is known."""
 
     name: str
@@ -19,8 +19,7 @@ class Example:
     more: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """All that went wrong in one way. `meaning` and `advice` may hold commands between backticks."""
 
     name: str

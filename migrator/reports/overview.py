@@ -4,9 +4,11 @@ Read from tallies and small tables, so it is as quick for ten million items as f
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.core.audit import Head
 from migrator.core.model import Fault, Problem, State, Tally, VariantTally
@@ -121,8 +123,7 @@ class View(Protocol):
     def capabilities(self) -> Capabilities | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
+class SourceState(Struct, frozen=True):
     """One source: items and bytes by state, skipped and failed items by reason, its rows, and how far its scan is."""
 
     name: str
@@ -149,8 +150,7 @@ class SourceState:
         return self.sizes.get(State.PLANNED, 0) + self.sizes.get(State.INTENDED, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """The state of a migration."""
 
     path: Path

@@ -1,8 +1,9 @@
 """How many variants a plan will make, and what that takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from migrator.reports import words
 from migrator.reports.overview import Overview
@@ -35,8 +36,7 @@ class Sampled(Protocol):
     def failed(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class VariantPlan:
+class VariantPlan(Struct, frozen=True):
     """What a run makes of the images of one source.
 
     each           variants of an image

@@ -1,8 +1,9 @@
 """How many requests to the destination a plan will take."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
 from migrator.core.model import MIB, SMALL, State
@@ -25,8 +26,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Requests:
+class Requests(Struct, frozen=True):
     """Requests by kind. Retries, and objects that turn out large only when they are read, come on top."""
 
     puts: int

@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+from msgspec import Struct
 
 from migrator.core.secrets import mask_text
 from migrator.core.undoing import LeftAlone
@@ -25,8 +26,7 @@ class Ran(Protocol):
     def finished_at(self) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
+class RolledBack(Struct, frozen=True):
     """The last rollback; without `finished_at` it was interrupted. `left` counts what it left alone."""
 
     run: int

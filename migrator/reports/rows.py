@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+from msgspec import Struct
 
 from migrator.core.model import Fault
 from migrator.core.row_values import read_key
@@ -32,8 +33,7 @@ class FailedRecord(Protocol):
     def attempts(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a source updates: `columns` of the rows of `table`, told apart by `primary_key`."""
 
     table: str

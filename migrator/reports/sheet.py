@@ -1,7 +1,8 @@
 """Stored variants as a page shows them: the images themselves, or why one is not shown."""
 
 from base64 import b64encode
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.variants import Picture
 from migrator.reports import words
@@ -14,8 +15,7 @@ BUDGET = 2_000_000
 """Bytes of all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A variant, and its bytes as they stand in the destination: None where these are not shown, for `problem`."""
 
     picture: Picture
@@ -38,8 +38,7 @@ class Shown:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """The images of a page. `note` says why there are none, or fewer."""
 
     shown: tuple[Shown, ...] = ()

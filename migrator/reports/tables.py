@@ -1,7 +1,8 @@
 """The tables of a report, as plain text by kind of column: how they are drawn is the affair of each format."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.model import State
 from migrator.core.objects import Capabilities
@@ -11,8 +12,7 @@ from migrator.reports.cleaning import GONE
 from migrator.reports.overview import Overview, PastRun
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Heads and rows of cells. `kinds` has a letter a column: l text from outside, c a name to copy, r a number."""
 
     heads: tuple[str, ...]

@@ -1,7 +1,8 @@
 """An overview as plain values for machines: what `status --json`, `plan --json` and the JSON report say."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from migrator.core.model import State, Summary
 from migrator.core.records import RecordState

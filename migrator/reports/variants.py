@@ -1,8 +1,10 @@
 """Variants as people read of them: counted by name and format, with those that failed and those that were removed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.model import Fault, VariantTally
 from migrator.core.secrets import mask_text
@@ -36,8 +38,7 @@ class FailedVariant(Protocol):
     def message(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class VariantState:
+class VariantState(Struct, frozen=True):
     """One variant in one format, over all sources that want it (`configured`), or over all that no longer do.
 
     planned  asked for again by `retry`

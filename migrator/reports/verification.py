@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+from msgspec import Struct
 
 from migrator.core.secrets import mask_text
 from migrator.core.verification import Match, Proof, VerificationSummary
@@ -40,8 +41,7 @@ class Ran(Protocol):
     def requests(self) -> dict[str, int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """The last verification. `stored_since`: a later run put something, which it has not looked at."""
 
     last: VerificationSummary

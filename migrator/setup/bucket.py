@@ -5,10 +5,11 @@ Nothing is deleted but a setting that the server has just shown: one that knows 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.clients.operator import operator_client, preflight_error
 from migrator.clients.refusals import missing_permission
@@ -24,8 +25,7 @@ _UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "NotSupported", "Mal
 _LOCATION = frozenset({"InvalidLocationConstraint", "IllegalLocationConstraintException"})
 
 
-@dataclass(frozen=True, slots=True)
-class BucketState:
+class BucketState(Struct, frozen=True):
     """What stands. `passed` says why names before this one cannot be used; `seen` has what is known of each setting."""
 
     bucket: str

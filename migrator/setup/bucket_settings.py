@@ -3,10 +3,10 @@
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from migrator.core.config import Destination
 from migrator.core.model import CANARY, RESERVED_PREFIX
@@ -16,8 +16,7 @@ NOT_OFFERED = "not offered by this server, left as it is"
 _BLOCKED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One setting. `look` raises LookupError when the answer is about something else: the server has no such thing.
 
     `wanted` turns what is into what should be, None when that is so already; `nothing` is the state of a new bucket.

@@ -1,11 +1,11 @@
 """One thing that setup found not to be as it should, and how to mend it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One thing that is not as it should be. `note`: why it stays as it is."""
 
     what: str

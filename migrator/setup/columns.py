@@ -5,11 +5,11 @@ What was there already is never touched.
 
 import io
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
+from msgspec import Struct
 from sqlalchemy import Column
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.types import UserDefinedType
@@ -40,8 +40,7 @@ _SAME_TYPES = (
 """Other spellings of the same type, so that a column is not told to have another one than was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class MissingColumn:
+class MissingColumn(Struct, frozen=True):
     """A column to be added, and the statement that does it."""
 
     source: str

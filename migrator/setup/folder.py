@@ -1,7 +1,8 @@
 """Makes a `file:///` destination right: the folder itself, nothing more."""
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from migrator.core.errors import PreflightError
 from migrator.setup.change import Change

@@ -4,9 +4,10 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
+
+from msgspec import Struct
 
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import ManifestSource, TableSource
@@ -41,8 +42,7 @@ class Refused(ValueError):
         self.fault = fault
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A location that is allowed: `path` is percent-decoded, without a leading slash."""
 
     location: str

@@ -4,8 +4,9 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from migrator.core.config import ManifestSource
 from migrator.core.errors import PreflightError
@@ -37,8 +38,7 @@ _FORMATS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Cursor:
+class _Cursor(Struct, frozen=True):
     """After `position` in the walk, and after the first `count` results of the file `within`, if any."""
 
     position: Position

@@ -9,14 +9,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from migrator.core.model import Fault, Problem
 from migrator.sources.page import shown
 
 SORTED_ENTRIES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Where a walk stands: after the file `after` of `folder` (None: before its first)."""
 
     folder: str

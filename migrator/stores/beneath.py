@@ -9,7 +9,8 @@ import stat
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _OPENAT2 = 437
 """System call number: the same on every architecture that Linux 5.6 and later run on."""
@@ -23,8 +24,7 @@ _CACHED = 0x20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(Struct, frozen=True):
     """An open folder: its descriptor and its real path."""
 
     descriptor: int

@@ -4,8 +4,9 @@ import errno
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+
+from msgspec import Struct, field
 
 from migrator.clients.refusals import shown
 from migrator.core.errors import Invalid
@@ -19,8 +20,7 @@ METADATA_BYTES = 2048
 _NO_ATTRIBUTES = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """`content_type` is empty and `sha256` None where the file has no attribute, or was written to since it got one."""
 
     content_type: str = ""

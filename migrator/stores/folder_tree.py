@@ -9,8 +9,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from threading import Lock
+
+from msgspec import Struct
 
 from migrator.clients.refusals import shown
 from migrator.core.errors import Conflict, Fatal, Forbidden, Invalid, ObjectError, Transient
@@ -28,8 +29,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 _RENAME_NOREPLACE = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Temporary:
+class Temporary(Struct, frozen=True):
     """A file that is being written; nobody sees it before it is published."""
 
     descriptor: int
@@ -37,8 +37,7 @@ class Temporary:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Session(Struct, frozen=True):
     """The folder in which this process keeps its temporary files, locked as long as it lives."""
 
     name: str

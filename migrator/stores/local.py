@@ -7,10 +7,11 @@ import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TypeVar
+
+from msgspec import Struct
 
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
@@ -29,8 +30,7 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRoot:
+class LocalRoot(Struct, frozen=True):
     """Where the files of one source must lie. `follow_symlinks`: links count as long as they stay below `path`."""
 
     path: str

@@ -3,9 +3,10 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
+
+from msgspec import Struct, field
 
 from migrator.clients.aws import Access
 from migrator.clients.s3 import S3Client
@@ -25,8 +26,7 @@ Note = Callable[[str, str, str], Awaitable[None]]
 """Is told (source, bucket, key) before a canary is put, and with an empty key when it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(Struct, frozen=True):
     """What a bucket was seen to do.
 
     status       of its versioning: Enabled, Suspended, or empty for none; None where nobody may ask
@@ -39,8 +39,7 @@ class Conditions:
     here: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(Struct, frozen=True):
     """One bucket, and the destination in which its canary must not show up.
 
     canary  its key: the same for every try, so that the one that was noted is the one that stands
@@ -122,8 +121,7 @@ class Asking:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """A version of an object, or a delete marker. `modified` is in seconds since the epoch."""
 
     id: str

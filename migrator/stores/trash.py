@@ -6,9 +6,10 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, Way, Where
 from migrator.core.content import file_fingerprint

@@ -6,11 +6,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec import Struct
 
 from migrator.core import audit
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
@@ -140,8 +140,7 @@ async def _remember_bucket(config: Config, name: str, made: Sequence[audit.Chang
         await ledger.set_meta("endpoint", "set up anew")  # what it honours may have changed: the next run asks again
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One line of `test-connection` or `smoke`. `ok` None: good to know, not needed."""
 
     subject: str

@@ -4,9 +4,9 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.cleaning import CleanupSummary, Wanted
 from migrator.core.cleaning_ports import Remover
@@ -31,8 +31,7 @@ CANARIES = "source_canaries"
 """Where the ledger keeps canaries that stand in buckets of sources: JSON, [source, bucket] -> key."""
 
 
-@dataclass(frozen=True, slots=True)
-class CleanupResult:
+class CleanupResult(Struct, frozen=True):
     """What a cleanup came to, the error that stopped it (if any), and the exit status."""
 
     summary: CleanupSummary

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.config import BucketSource, Config, SourceConfig, TableSource
 from migrator.core.errors import PreflightError
@@ -19,8 +20,7 @@ from migrator.wiring.canaries import noted_canary
 INSTEAD = "--copy-mode auto lets the bytes pass through here"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """What a run needs to know. `listed_first`: keys of the destination should be listed before anything is copied."""
 
     copies: Copies

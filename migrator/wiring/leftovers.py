@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted, LedgerError, MigratorError, ObjectError
@@ -22,8 +23,7 @@ from migrator.wiring.proving import locations_here, written_prefixes
 EVERYBODYS = tuple(Owner)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a look found, while the ledger is still open. `removable`: (orphans, bytes) that deleting would take.
 
     gaps  what could not be looked at
@@ -37,8 +37,7 @@ class Found:
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """What deleting came to: (orphans, bytes) that are gone, and those that still stand.
 
     `versioned`: what was deleted left its last version and a delete marker.
@@ -50,8 +49,7 @@ class Removed:
     versioned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OrphansResult:
+class OrphansResult(Struct, frozen=True):
     """`removed` is None where nothing was to be deleted; `error` stopped it."""
 
     removed: Removed | None

@@ -5,9 +5,10 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
@@ -187,8 +188,7 @@ async def _scan_again_if_due(ledger: SqliteLedger, sources: Sequence[Source], re
             await ledger.begin_scan(source.name)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanResult:
+class PlanResult(Struct, frozen=True):
     """What a scan found; `ledger` holds the details until `discard`."""
 
     summary: Summary

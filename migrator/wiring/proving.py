@@ -1,7 +1,8 @@
 """`verify`: a Config and what the operator asked for -> what the destination was found to hold."""
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.core.config import BucketSource, Config, DirectorySource
 from migrator.core.errors import Interrupted, LedgerError, MigratorError, PreflightError
@@ -18,8 +19,7 @@ from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, op
 from migrator.wiring.moving import check_bucket
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Struct, frozen=True):
     """What a verification found, the error that stopped it (if any) and the exit status.
 
     `seconds` and `looked_at` are of this run alone; the summary is of the whole verification.

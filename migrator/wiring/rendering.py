@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrator.core.config import Config
 from migrator.core.errors import ConfigError
@@ -19,8 +20,7 @@ _SHOWN = Wanted("original", "webp", 1600, 1600, quality=85)
 """The original as every browser shows it, whatever its format."""
 
 
-@dataclass(frozen=True, slots=True)
-class Previewed:
+class Previewed(Struct, frozen=True):
     """One image, and where its variants were written; None for one that could not be made."""
 
     sample: Sample

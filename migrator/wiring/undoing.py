@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 
 import orjson
+from msgspec import Struct
 
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config, TableSource
@@ -36,8 +36,7 @@ from migrator.wiring.moving import check_bucket
 from migrator.wiring.unfinished import begin_rollback, end_rollback
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackResult:
+class RollbackResult(Struct, frozen=True):
     """What a rollback came to, by kind and deed, what it left alone, the error that stopped it, the exit status."""
 
     done: Mapping[tuple[str, Doing], int]

@@ -1,6 +1,6 @@
 """Copies between two memory stores, with the carefulness that a test gives the server."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from migrator.core.errors import Changed, Gone, ObjectError
 from migrator.core.objects import Capabilities, Copied, Described, Description, Part, Taken, Upload

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
+
+from msgspec.structs import replace
 
 from migrator.core.errors import Conflict, Gone, ObjectError, Transient
 from migrator.core.model import Side

@@ -1,9 +1,9 @@
 """May a source go? Each line of the truth table by itself: all else is as it should be, and this alone keeps it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.cleaning import Arrived, Candidate, Claim, Kept, SourceSeen
 from migrator.core.model import Skip, State

@@ -2,10 +2,10 @@
 
 import hashlib
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient

@@ -1,11 +1,11 @@
 """One task -> one outcome: what the operator finds in the destination afterwards, whatever happened on the way."""
 
 import hashlib
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated

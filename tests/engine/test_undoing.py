@@ -1,10 +1,10 @@
 """What undoing one key takes, whatever stands there, and that it ends the same when it is interrupted anywhere."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.errors import Conflict, ObjectError, Transient
 from migrator.core.model import Side

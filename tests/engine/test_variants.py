@@ -226,4 +226,4 @@ def _fail_variants(store: MemoryStore, error: Callable[[], Fatal]) -> None:
 
 
 def _fields(capabilities: Capabilities) -> dict[str, Any]:
-    return {name: getattr(capabilities, name) for name in Capabilities.__slots__}
+    return {name: getattr(capabilities, name) for name in Capabilities.__struct_fields__}

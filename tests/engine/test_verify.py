@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Interrupted, ObjectError, Throttled, Transient

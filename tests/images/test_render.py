@@ -1,10 +1,10 @@
 """What the options of a variant do, seen in the files that come out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageCms
 
 from benchmarks.photographs import photograph, photograph_jpeg

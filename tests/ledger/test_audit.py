@@ -5,10 +5,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.audit import Change, Damage, Deed, Kind, Wanted
 from migrator.core.errors import LedgerError, LedgerFull

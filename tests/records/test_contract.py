@@ -2,9 +2,9 @@
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.errors import PreflightError
 from migrator.core.records import Recorded, RowChange

@@ -5,9 +5,10 @@ What a destination does not honour is said in `Expected` and asserted as such: t
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.errors import Changed, Gone, Invalid, ObjectError, Transient
 from migrator.core.model import MIB

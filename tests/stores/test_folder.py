@@ -9,10 +9,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, PreflightError
 from migrator.core.model import MIB, Side

@@ -1,10 +1,10 @@
 """Files that are taken away: what is moved is what was looked at, nothing is ever replaced, nothing else is deleted."""
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.core.cleaning import Candidate, Claim, Gone, Removal, Way, Where
 from migrator.core.content import file_fingerprint
