@@ -103,16 +103,37 @@ class Connection(asyncio.BufferedProtocol):
         try:
             if len(body) <= PIECE:
                 self._handed_over = True
-                self.transport.write(head + body if body else head)
+                self._write_small(self.transport, head, body)
             else:
                 await self._write_large(self.transport, head, memoryview(body), seconds)
             return await answer
         finally:
             self._answer = None
 
+    def _write_small(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+        """Past the transport, which takes one piece only: putting head and body together would copy the body."""
+        if not body or not self._direct():
+            transport.write(head + body)
+            return
+        assert self._socket is not None
+        try:
+            sent = self._socket.sendmsg((head, body))
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._fail(BrokenOff(_reason(error)))
+            return
+        if sent < len(head):
+            transport.write(head[sent:] + body)
+        elif sent < len(head) + len(body):
+            transport.write(memoryview(body)[sent - len(head) :])
+
+    def _direct(self) -> bool:
+        """Whether bytes may be given to the system itself: no TLS stands between, and the transport holds none back."""
+        return self._socket is not None and self.transport is not None and not self.transport.get_write_buffer_size()
+
     async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
-        plain = transport.get_extra_info("sslcontext") is None and transport.get_write_buffer_size() == 0
-        write = self._write_directly if plain else self._write_through
+        write = self._write_directly if self._direct() else self._write_through
         await write(transport, memoryview(head))
         for start in range(0, len(body), PIECE):
             if self._answer is None or self._answer.done():
@@ -130,8 +151,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _write_directly(self, transport: asyncio.Transport, piece: memoryview) -> None:
         """Past the transport, which copies whatever the system does not take at once, and moves it about."""
-        if self._socket is None:
-            self._socket = transport.get_extra_info("socket").dup()
+        assert self._socket is not None
         while piece and self._answer is not None and not self._answer.done():
             try:
                 piece = piece[self._socket.send(piece) :]
@@ -189,6 +209,14 @@ class Connection(asyncio.BufferedProtocol):
             self._socket.close()
             self._socket = None
 
+    def give_up_plain(self) -> asyncio.Transport:
+        """The transport, on which TLS is to stand: from now on nothing may pass it by."""
+        assert self.transport is not None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        return self.transport
+
     @property
     def is_open(self) -> bool:
         """Whether another request may go over it."""
@@ -199,6 +227,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        if transport.get_extra_info("sslcontext") is None:
+            self._socket = transport.get_extra_info("socket").dup()  # asyncio's own does not send
 
     def get_buffer(self, _sizehint: int) -> "memoryview[int]":
         return self._scratch
@@ -252,7 +282,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         if self._parser is not None and self._status() >= 200:  # 100 Continue and the like are not the answer
-            self._finish(reusable=self._parser.should_keep_alive() and self._handed_over)
+            sent = self._handed_over and self.transport is not None and not self.transport.get_write_buffer_size()
+            self._finish(reusable=sent and self._parser.should_keep_alive())
 
     def _status(self) -> int:
         assert self._parser is not None
@@ -381,7 +412,5 @@ class Wire:
             connection.close()
             raise NoConnection(f"the proxy answered {answer.status}")
         loop = asyncio.get_running_loop()
-        assert connection.transport is not None
-        connection.transport = await loop.start_tls(
-            connection.transport, connection, tls, server_hostname=self._way.host
-        )
+        plain = connection.give_up_plain()
+        connection.transport = await loop.start_tls(plain, connection, tls, server_hostname=self._way.host)

@@ -6,18 +6,15 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from migrator.clients.http import HttpClient
 from migrator.core.config import Transfer
 from migrator.core.errors import Forbidden, Invalid, ObjectError
+from tests.servers.certificates import certificate
 from tests.stores.web import Web, answer, serving
 
 pytestmark = pytest.mark.faults
@@ -230,35 +227,10 @@ async def test_no_proxy_is_taken_from_the_environment(
     assert await get(client, web.url("/inner"), private=True) == b"inner"
 
 
-def _certificate(folder: Path) -> Path:
-    """A certificate that signs itself for 127.0.0.1, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "server.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 @pytest.fixture
 async def secure(tmp_path: Path) -> AsyncIterator[tuple[Web, Path]]:
     """An https server and its certificate."""
-    path = _certificate(tmp_path)
+    path = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     async with serving(context) as web:

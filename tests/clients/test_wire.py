@@ -1,14 +1,18 @@
-"""Requests with large bodies over real sockets: whole, refused early, cut, stuck."""
+"""Requests with bodies over real sockets, plain, by TLS and through a proxy: whole, refused early, cut, stuck."""
 
 import asyncio
 import random
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from migrator.clients.wire import BrokenOff, NoProgress, Way, Wire
+from migrator.clients.wire import PIECE, BrokenOff, NoProgress, Way, Wire
 from migrator.core.model import MIB
+from tests.servers.certificates import certificate
 
 BODY = random.Random(5).randbytes(9 * MIB + 1)
 FINE = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -50,10 +54,10 @@ async def length(reader: asyncio.StreamReader) -> int:
 
 async def refuse_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers when it has seen the head, and reads on: the connection could bear another request."""
-    await length(reader)
-    writer.write(REFUSED)
-    while await reader.read(MIB):
-        pass
+    while True:
+        size = await length(reader)
+        writer.write(REFUSED)
+        await reader.readexactly(size)
 
 
 async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,16 +75,70 @@ async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def wire_to(server: Server) -> AsyncIterator[Wire]:
-    listening = await asyncio.start_server(server.accept, "127.0.0.1", 0)
-    wire = Wire(Way("127.0.0.1", listening.sockets[0].getsockname()[1], None), 5.0)
+async def listening(
+    accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """The port of a server."""
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
-        yield wire
+        yield server.sockets[0].getsockname()[1]
     finally:
-        wire.close()
-        listening.close()
+        server.close()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
+
+
+@asynccontextmanager
+async def wire_to(
+    server: Server, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, proxy: str | None = None
+) -> AsyncIterator[Wire]:
+    """`tls`: the contexts of the server and of the client."""
+    async with listening(server.accept, tls[0] if tls else None) as port:
+        wire = Wire(Way("127.0.0.1", port, tls[1] if tls else None, proxy), 5.0)
+        try:
+            yield wire
+        finally:
+            wire.close()
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    path = certificate(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(path)
+    return serving, ssl.create_default_context(cafile=path)
+
+
+class Proxy:
+    """Takes CONNECT and passes on whatever comes then; `seen` is what the client sent."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        host, port = head.split()[1].split(":")
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        beyond, there = await asyncio.open_connection(host, port)
+
+        async def back() -> None:
+            while piece := await beyond.read(MIB):
+                writer.write(piece)
+
+        backwards = asyncio.create_task(back())
+        while piece := await reader.read(MIB):
+            self.seen += piece
+            there.write(piece)
+        there.close()
+        await backwards
+        writer.close()
+
+
+def narrow(wire: Wire) -> None:
+    """From now on the system takes little at once on the one connection that is kept."""
+    connected = wire._idle[0].transport
+    assert connected is not None
+    connected.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
 
 
 async def put(wire: Wire, body: bytes, seconds: float = 30.0) -> int:
@@ -96,19 +154,56 @@ async def test_large_bodies_arrive_whole_over_one_connection() -> None:
     assert server.connections == 1
 
 
-async def test_many_at_once_do_not_mix() -> None:
+async def test_by_tls_they_arrive_whole(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     server = Server()
-    bodies = [bytes([number]) * (MIB + number) for number in range(8)]
+    async with wire_to(server, tls) as wire:
+        for body in (b"small", BODY):
+            assert await put(wire, body) == 200
+    assert server.bodies == [b"small", BODY]
+
+
+async def test_a_proxy_sees_nothing_of_what_goes_through_its_tunnel(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    server, proxy = Server(), Proxy()
+    secret = b"what nobody on the way may read"
+    async with listening(proxy.accept) as port, wire_to(server, tls, f"http://127.0.0.1:{port}") as wire:
+        for body in (secret, secret * MIB):
+            assert await put(wire, body) == 200
+    assert server.bodies == [secret, secret * MIB]
+    assert len(proxy.seen) > len(secret) * MIB
+    assert secret not in proxy.seen
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE // 2, PIECE])
+async def test_what_the_system_does_not_take_at_once_follows(size: int) -> None:
+    server = Server()
     async with wire_to(server) as wire:
-        assert await asyncio.gather(*[put(wire, body) for body in bodies]) == [200] * 8
+        assert await put(wire, b"first") == 200
+        narrow(wire)
+        assert await put(wire, BODY[:size]) == 200
+    assert server.bodies == [b"first", BODY[:size]]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("size", [1, 100_000, PIECE - 1, PIECE, PIECE + 1, MIB])
+async def test_many_at_once_do_not_mix(size: int) -> None:
+    """More than the system takes in at once while nobody reads yet."""
+    server = Server()
+    bodies = [bytes([number]) * (size + number) for number in range(40)]
+    async with wire_to(server) as wire:
+        assert await asyncio.gather(*[put(wire, body) for body in bodies]) == [200] * len(bodies)
     assert sorted(server.bodies) == bodies
 
 
-async def test_what_is_refused_early_leaves_no_rest_on_the_connection() -> None:
+@pytest.mark.parametrize("size", [PIECE, len(BODY)])
+async def test_what_is_refused_early_leaves_no_rest_on_the_connection(size: int) -> None:
     server = Server(refuse_early)
     server._serve = (refuse_early, server.whole)
     async with wire_to(server) as wire:
-        assert await put(wire, BODY) == 403
+        assert await put(wire, b"") == 403
+        narrow(wire)
+        assert await put(wire, BODY[:size]) == 403
         assert await put(wire, b"the next") == 200
     assert server.bodies == [b"the next"]
     assert server.connections == 2
