@@ -24,7 +24,7 @@ _LONGEST_ANSWER = 16 * MIB
 """Bytes of an answer that is not an object's content; a page of 1,000 long keys has some three million."""
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
-_SCRATCH = 64 * 1024
+_SCRATCH = 256 * 1024
 _MOST_NAMES = 500
 _NAMES: dict[bytes, str] = {}
 _MOST_BUFFERED = 4 * MIB
@@ -264,9 +264,10 @@ class Connection(asyncio.BufferedProtocol):
         self._headers, self._pieces, self._size, self._until_end = {}, [], 0, False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name_text, text = header_name(name), value.decode("latin-1")
-        before = self._headers.get(name_text)
-        self._headers[name_text] = text if before is None else f"{before}, {text}"
+        name_text, text = _NAMES.get(name) or header_name(name), value.decode("latin-1")
+        if name_text in self._headers:
+            text = f"{self._headers[name_text]}, {text}"
+        self._headers[name_text] = text
 
     def on_headers_complete(self) -> None:
         if self._bodiless and self._status() >= 200:

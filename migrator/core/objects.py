@@ -37,12 +37,15 @@ class Digest(StrEnum):
     @property
     def kind(self) -> "Digest":
         """SHA256 or MD5 for what is that only."""
-        return {Digest.SHA256_ONLY: Digest.SHA256, Digest.MD5_ONLY: Digest.MD5}.get(self, self)
+        return _KINDS.get(self, self)
 
     @property
     def only(self) -> bool:
         """Whether the signature leaves the payload out. The header with the digest is signed all the same."""
         return self is Digest.SHA256_ONLY or self is Digest.MD5_ONLY
+
+
+_KINDS = {Digest.SHA256_ONLY: Digest.SHA256, Digest.MD5_ONLY: Digest.MD5}
 
 
 class Description(Struct, frozen=True):
