@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import httptools
 from aiohappyeyeballs import start_connection
 
-from migrator.clients.wire import header_name
+from migrator.clients.connection import header_name
 
 SHORT = 256 * 1024
 """Bytes of a body up to which it is received together with its head, in one go."""

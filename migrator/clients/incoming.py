@@ -6,7 +6,7 @@ import ssl
 import aiohttp
 from yarl import URL
 
-from migrator.clients.wire import Answer
+from migrator.clients.connection import Answer
 from migrator.core.errors import ObjectError, Transient
 from migrator.core.model import Side
 

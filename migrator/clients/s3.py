@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from migrator.clients.aws import Access, untrusted
+from migrator.clients.connection import PIECE, Answer, NoConnection, Untrusted, WireError
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_error, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, quote_key
-from migrator.clients.wire import PIECE, Answer, NoConnection, Untrusted, Way, Wire, WireError
+from migrator.clients.wire import Way, Wire
 from migrator.core.config import Transfer
 from migrator.core.errors import ObjectError, Transient
 from migrator.core.model import Side

@@ -1,320 +1,26 @@
-"""HTTP/1.1 over kept connections, for the hot path: one request, one whole answer, sent exactly once.
-
-What aiohttp does at three times the CPU; no redirects, cookies, compression or streams. httptools parses.
-"""
+"""Kept connections to one server, also behind a proxy: any of them serves for the next request."""
 
 import asyncio
 import base64
-import os
-import socket
 import ssl
 from collections import deque
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import httptools
 from msgspec import Struct
 
-from migrator.core.model import MIB
+from migrator.clients.connection import (
+    Answer,
+    BrokenOff,
+    Connection,
+    NoConnection,
+    Untrusted,
+    WireError,
+    reason,
+)
 
-PIECE = 256 * 1024
-"""Bytes of a body after which its progress is looked at."""
-
-_LONGEST_ANSWER = 16 * MIB
-"""Bytes of an answer that is not an object's content; a page of 1,000 long keys has some three million."""
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
 _SCRATCH = 256 * 1024
-_MOST_NAMES = 500
-_NAMES: dict[bytes, str] = {}
-_MOST_BUFFERED = 4 * MIB
-_SLOWEST = 64 * 1024
-"""Bytes of a body that a system buffers at most, and the rate (bytes a second) at which it may send them."""
-
-
-class WireError(Exception):
-    """No answer came. `handed_over`: the server may have the whole request."""
-
-    handed_over = False
-
-
-class NoConnection(WireError):
-    """Nothing was sent."""
-
-
-class Untrusted(NoConnection):
-    """The server's certificate is not to be trusted."""
-
-
-class BrokenOff(WireError):
-    """The connection broke, or what came is no HTTP."""
-
-
-class NoProgress(WireError):
-    """Nothing moved for too long."""
-
-
-class Answer(NamedTuple):
-    """A whole answer; header names are in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Connection(asyncio.BufferedProtocol):
-    """One connection; one request at a time. `scratch` may be shared by all connections of a loop.
-
-    Without it asyncio would take fresh memory of 256 KiB for each answer, which costs more than to parse it.
-    """
-
-    def __init__(self, scratch: "memoryview[int]") -> None:
-        self.transport: asyncio.Transport | None = None
-        self.idle_since = 0.0
-        self.reusable = False
-        self._loop = asyncio.get_running_loop()
-        self._scratch = scratch
-        self._parser: httptools.HttpResponseParser | None = None
-        self._answer: asyncio.Future[Answer] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._socket: socket.socket | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._until = 0.0
-        self._handed_over = False
-        self._bodiless = False
-        self._until_end = False
-        self._headers: dict[str, str] = {}
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    # the request ----------------------------------------------------------------------------------------------------
-
-    async def exchange(self, head: bytes, body: bytes, seconds: float, *, bodiless: bool) -> Answer:
-        """Sends a request and returns its answer. `bodiless`: no body follows (HEAD). Raises WireError.
-
-        `seconds` bound the time without progress: a piece of the body gone, then the answer.
-        """
-        assert self.transport is not None
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._answer = answer
-        self._parser = httptools.HttpResponseParser(self)
-        self._bodiless, self._handed_over, self.reusable = bodiless, False, False
-        self._put_off(seconds)
-        try:
-            if len(body) <= PIECE:
-                self._handed_over = True
-                self._write_small(self.transport, head, body)
-            else:
-                await self._write_large(self.transport, head, memoryview(body), seconds)
-            return await answer
-        finally:
-            self._answer = None
-
-    def _write_small(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-        """Past the transport, which takes one piece only: putting head and body together would copy the body."""
-        if not body or not self._direct():
-            transport.write(head + body)
-            return
-        assert self._socket is not None
-        try:
-            sent = self._socket.sendmsg((head, body))
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._fail(BrokenOff(_reason(error)))
-            return
-        if sent < len(head):
-            transport.write(head[sent:] + body)
-        elif sent < len(head) + len(body):
-            transport.write(memoryview(body)[sent - len(head) :])
-
-    def _direct(self) -> bool:
-        """Whether bytes may be given to the system itself: no TLS stands between, and the transport holds none back."""
-        return self._socket is not None and self.transport is not None and not self.transport.get_write_buffer_size()
-
-    async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
-        write = self._write_directly if self._direct() else self._write_through
-        await write(transport, memoryview(head))
-        for start in range(0, len(body), PIECE):
-            if self._answer is None or self._answer.done():
-                return  # refused before all of it was sent
-            self._handed_over = start + PIECE >= len(body)
-            await write(transport, body[start : start + PIECE])
-            self._put_off(seconds)
-        # What the system still holds of it goes out unseen.
-        self._put_off(seconds + min(len(body), _MOST_BUFFERED) / _SLOWEST)
-
-    async def _write_through(self, transport: asyncio.Transport, piece: memoryview) -> None:
-        transport.write(piece)
-        if self._writable:
-            await self._writable
-
-    async def _write_directly(self, transport: asyncio.Transport, piece: memoryview) -> None:
-        """Past the transport, which copies whatever the system does not take at once, and moves it about."""
-        assert self._socket is not None
-        while piece and self._answer is not None and not self._answer.done():
-            try:
-                piece = piece[self._socket.send(piece) :]
-            except BlockingIOError:
-                await self._room(self._socket)
-            except OSError as error:
-                self._fail(BrokenOff(_reason(error)))
-        if piece:
-            self.reusable = False  # answered before all of it was sent: the rest would be taken for the next request
-
-    async def _room(self, target: socket.socket) -> None:
-        self._writable = writable = self._loop.create_future()
-        self._loop.add_writer(target, self._let_write)
-        try:
-            await writable
-        finally:
-            if target.fileno() >= 0:
-                self._loop.remove_writer(target)
-
-    def _put_off(self, seconds: float) -> None:
-        # The timer of an earlier request does for the next ones, too: it looks again where it comes too soon.
-        self._until = self._loop.time() + seconds
-        if self._deadline and self._deadline.when() > self._until:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._deadline is None:
-            self._deadline = self._loop.call_at(self._until, self._expire)
-
-    def _expire(self) -> None:
-        self._deadline = None
-        if self._answer is None:
-            return
-        if self._loop.time() < self._until:
-            self._deadline = self._loop.call_at(self._until, self._expire)
-        else:
-            self._fail(NoProgress("no progress within transfer.timeout"))
-
-    def _fail(self, error: WireError) -> None:
-        error.handed_over = self._handed_over
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(error)
-        self.close()
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._parser = None
-        self._let_write()
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
-        if self.transport and not self.transport.is_closing():
-            self.transport.abort()
-        if self._socket is not None:
-            self._loop.remove_writer(self._socket)
-            self._socket.close()
-            self._socket = None
-
-    def give_up_plain(self) -> asyncio.Transport:
-        """The transport, on which TLS is to stand: from now on nothing may pass it by."""
-        assert self.transport is not None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        return self.transport
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another request may go over it."""
-        return self.reusable and self.transport is not None and not self.transport.is_closing()
-
-    # what asyncio calls ---------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        if transport.get_extra_info("sslcontext") is None:
-            self._socket = transport.get_extra_info("socket").dup()  # asyncio's own does not send
-
-    def get_buffer(self, _sizehint: int) -> "memoryview[int]":
-        return self._scratch
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._parser is None:
-            self.close()  # nobody asked
-            return
-        try:
-            self._parser.feed_data(self._scratch[:nbytes])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError):
-            self._fail(BrokenOff("the answer is no HTTP"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._until_end and exc is None and self._parser is not None:
-            self._finish(reusable=False)
-        self._fail(BrokenOff(_reason(exc) if exc else "closed by the server"))
-
-    def pause_writing(self) -> None:
-        self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        self._let_write()
-
-    def _let_write(self) -> None:
-        if self._writable and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-
-    # what the parser calls ------------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        self._headers, self._pieces, self._size, self._until_end = {}, [], 0, False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name_text, text = _NAMES.get(name) or header_name(name), value.decode("latin-1")
-        if name_text in self._headers:
-            text = f"{self._headers[name_text]}, {text}"
-        self._headers[name_text] = text
-
-    def on_headers_complete(self) -> None:
-        if self._bodiless and self._status() >= 200:
-            self._finish(reusable=self._headers.get("connection", "").lower() != "close")
-        else:
-            self._until_end = not ("content-length" in self._headers or "transfer-encoding" in self._headers)
-
-    def on_body(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > _LONGEST_ANSWER:
-            raise ValueError("an answer beyond any sense")
-        self._pieces.append(piece)
-
-    def on_message_complete(self) -> None:
-        if self._parser is not None and self._status() >= 200:  # 100 Continue and the like are not the answer
-            sent = self._handed_over and self.transport is not None and not self.transport.get_write_buffer_size()
-            self._finish(reusable=sent and self._parser.should_keep_alive())
-
-    def _status(self) -> int:
-        assert self._parser is not None
-        return int(self._parser.get_status_code())
-
-    def _finish(self, *, reusable: bool) -> None:
-        answer = Answer(self._status(), self._headers, b"".join(self._pieces))
-        self._parser = None
-        self.reusable = reusable
-        if self._answer and not self._answer.done():
-            self._answer.set_result(answer)
-        self._let_write()
-
-
-def header_name(name: bytes) -> str:
-    """The name of a header as text in lower case. Servers send the same few again and again."""
-    text = _NAMES.get(name)
-    if text is None:
-        text = name.decode("latin-1").lower()
-        if len(_NAMES) < _MOST_NAMES:
-            _NAMES[name] = text
-    return text
-
-
-def _reason(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    # asyncio puts addresses into strerror; those of name resolution have numbers of their own, below zero.
-    if number and number > 0:
-        return os.strerror(number).lower()
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 class Way(Struct, frozen=True):
@@ -383,7 +89,7 @@ class Wire:
         except ssl.SSLCertVerificationError as error:
             raise Untrusted(error.verify_message) from None
         except (OSError, TimeoutError) as error:
-            raise NoConnection(_reason(error)) from None
+            raise NoConnection(reason(error)) from None
 
     async def _connect(self) -> Connection:
         loop, way = asyncio.get_running_loop(), self._way

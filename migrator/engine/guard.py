@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
+
 from migrator.core.errors import ObjectError, Transient, Truncated
 from migrator.core.errors import Throttled as ThrottledError
 from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored, Task

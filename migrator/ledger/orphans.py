@@ -6,21 +6,19 @@ from typing import Any
 
 import orjson
 
-from migrator.core.audit import Change
 from migrator.core.orphans import Kind, Orphan, OrphanTally, Owner, Unfinished, Upkeep
-from migrator.ledger import journal, verifications
+from migrator.ledger import verifications
 from migrator.ledger.audit import AuditLog
+from migrator.ledger.noting import Noting
 from migrator.ledger.rows import change_rows
 from migrator.ledger.writer import Writer
 
 
-class OrphanRows:
+class OrphanRows(Noting):
     """Fills the port `OrphanLedger` for an open ledger."""
 
     def __init__(self, ledger_id: str, writer: Writer, audit: AuditLog) -> None:
-        self.id = ledger_id
-        self._writer = writer
-        self._audit = audit
+        super().__init__(ledger_id, writer, audit)
         self._found: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -49,14 +47,6 @@ class OrphanRows:
     async def upkeep(self, uploads: Sequence[Unfinished]) -> list[Upkeep | None]:
         """See the port."""
         return await self._writer.run(lambda c: _upkeep(c, uploads))
-
-    async def forget_upload(self, key: str, upload_id: str) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: journal.forget_upload(c, key, upload_id))
-
-    async def note(self, changes: Sequence[Change]) -> None:
-        """See `Audited`."""
-        await self._writer.run(lambda _: self._audit.add(changes))
 
     async def keep_orphans(self, found: Sequence[Orphan]) -> None:
         """See the port."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from migrator.core.audit import Change
 from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
@@ -19,6 +18,7 @@ from migrator.ledger import again, intake, journal, records, variants
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
+from migrator.ledger.noting import Noting
 from migrator.ledger.queue import Queue, Retried, disown, retry
 from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
@@ -37,19 +37,19 @@ _SURVEYED_TOGETHER = 20
 """Listing pages a transaction."""
 
 
-class SqliteLedger:
+class SqliteLedger(Noting):
     """Fills the `Ledger` port with one SQLite file, `<name>.db`; its lock and key lie beside it. See docs/reference."""
 
     def __init__(self, path: Path, lock: Lock, connection: sqlite3.Connection) -> None:
         """Takes over what `open` made."""
+        ledger_id = journal.get_meta(connection, "id") or ""
+        audit = AuditLog(path.with_suffix(".audit.jsonl"))
         self.path = path
-        self.id: str = journal.get_meta(connection, "id") or ""
         self._lock = lock
         self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
-        self._audit = AuditLog(path.with_suffix(".audit.jsonl"))
-        self._queue = Queue(self.id, self._seal, self._audit)
+        self._queue = Queue(ledger_id, self._seal, audit)
         self._queue.has_records = records.any_records(connection)
-        self._writer = Writer(connection, path, self._audit)
+        super().__init__(ledger_id, Writer(connection, path, audit), audit)
         self._orphans: OrphanRows | None = None
 
     @classmethod
@@ -279,14 +279,6 @@ class SqliteLedger:
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
         return await self._writer.run(journal.stale_uploads)
-
-    async def forget_upload(self, key: str, upload_id: str) -> None:
-        """An upload was aborted."""
-        await self._writer.run(lambda c: journal.forget_upload(c, key, upload_id))
-
-    async def note(self, changes: Sequence[Change]) -> None:
-        """See `Audited`."""
-        await self._writer.run(lambda _: self._audit.add(changes))
 
     async def get_meta(self, key: str) -> str | None:
         """What `set_meta` kept under `key`."""

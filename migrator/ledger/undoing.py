@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
-from migrator.core.audit import Change
 from migrator.core.undoing import LeftAlone, Remains, RowBack, Scope, UndoneItem
-from migrator.ledger import journal, rollback
+from migrator.ledger import rollback
 from migrator.ledger.audit import AuditLog
+from migrator.ledger.noting import Noting
 from migrator.ledger.seal import Seal
 from migrator.ledger.writer import Writer
 
 
-class UndoingLedger:
+class UndoingLedger(Noting):
     """See `RollbackLedger`."""
 
     def __init__(self, ledger_id: str, writer: Writer, audit: AuditLog, seal: Seal) -> None:
-        self.id = ledger_id
-        self._writer = writer
-        self._audit = audit
+        super().__init__(ledger_id, writer, audit)
         self._seal = seal
 
     async def begin_rollback(self) -> None:
@@ -50,11 +48,3 @@ class UndoingLedger:
     async def settle_undone(self, done: Sequence[UndoneItem], left: Sequence[LeftAlone]) -> None:
         """See the port."""
         await self._writer.run(lambda c: rollback.settle(c, done, left, self._audit))
-
-    async def forget_upload(self, key: str, upload_id: str) -> None:
-        """See the port."""
-        await self._writer.run(lambda c: journal.forget_upload(c, key, upload_id))
-
-    async def note(self, changes: Sequence[Change]) -> None:
-        """See `Audited`."""
-        await self._writer.run(lambda _: self._audit.add(changes))

@@ -4,13 +4,13 @@ import functools
 from collections.abc import Callable
 
 from migrator.clients.aws import Access, connect
+from migrator.clients.connection import Answer
 from migrator.clients.dates import http_date
 from migrator.clients.described import describe, read_tags, tag_count
 from migrator.clients.listing import PAYER
 from migrator.clients.refusals import read_element, shown
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import quote_key
-from migrator.clients.wire import Answer
 from migrator.core.config import Transfer
 from migrator.core.errors import Archived, Changed, Conflict, Gone
 from migrator.core.model import Side

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.clients.wire import PIECE, BrokenOff, NoProgress, Way, Wire
+from migrator.clients.connection import PIECE, BrokenOff, NoProgress
+from migrator.clients.wire import Way, Wire
 from migrator.core.model import MIB
 from tests.servers.certificates import certificate
 
