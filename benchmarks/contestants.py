@@ -12,6 +12,8 @@ from benchmarks.measuring import RunFailed
 from benchmarks.servers import ACCESS_KEY, RCLONE, SCRIPTS, SECRET_KEY
 
 CONCURRENCY = 64
+BARE = "bare"
+"""No tool and no peer: the requests of a case and nothing around them (`bare.py`). Runs only when it is asked for."""
 BUCKET = "benchmark"
 SOURCE = "benchmark-source"
 """The bucket that is copied from in cases d and e."""
@@ -122,12 +124,21 @@ def rclone(job: Job) -> list[str]:
     return [str(RCLONE), "copy", *options, "--checkers", str(CONCURRENCY), str(job.data), f"bench:{BUCKET}"]
 
 
+def bare(job: Job) -> list[str]:
+    """The case without a tool: see bare.py."""
+    origin = job.origin if job.case in ("b", "e") else ""
+    digest = "md5" if job.provider == "Rclone" else "sha256"
+    root = Path(__file__).parents[1]
+    program = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "benchmarks.bare"]
+    return [*program, job.case, str(job.data), origin, job.endpoint, digest]
+
+
 CONTESTANTS: dict[str, dict[str, Callable[[Job], list[str]]]] = {
-    "a": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
-    "b": {"migrator": migrator, "rclone": rclone},
+    "a": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone, BARE: bare},
+    "b": {"migrator": migrator, "rclone": rclone, BARE: bare},
     "c": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
-    "d": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone},
-    "e": {"migrator": migrator, "rclone": rclone},
+    "d": {"migrator": migrator, "s5cmd": s5cmd, "rclone": rclone, BARE: bare},
+    "e": {"migrator": migrator, "rclone": rclone, BARE: bare},
 }
 """Who runs in which case, in this order. s5cmd knows one endpoint at a time."""
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.contestants import BARE
 from benchmarks.measuring import Usage
 
 OURS = "migrator"
@@ -103,7 +104,7 @@ def score(tool: str, usages: Sequence[Usage], objects: int, total_bytes: int, re
 def checks(case: str, scores: Sequence[Score]) -> list[Check]:
     """The targets of `case`; each figure is set against the peer that is better in it. Empty without us or a peer."""
     ours = next((score for score in scores if score.tool == OURS), None)
-    peers = [score for score in scores if score.tool != OURS]
+    peers = [score for score in scores if score.tool not in (OURS, BARE)]
     if not ours or not peers:
         return []
     target = TARGETS[case]

@@ -20,7 +20,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import scoring
-from benchmarks.contestants import BUCKET, CONTESTANTS, SOURCE, Job, environment, files_below, prepare, s5cmd_binary
+from benchmarks.contestants import (
+    BARE,
+    BUCKET,
+    CONTESTANTS,
+    SOURCE,
+    Job,
+    environment,
+    files_below,
+    prepare,
+    s5cmd_binary,
+)
 from benchmarks.measuring import RunFailed, Usage, measure, wait_for_quiet
 from benchmarks.servers import (
     ACCESS_KEY,
@@ -179,7 +189,7 @@ def make_load(folder: Path, objects: int, size: int, *, folders: int = 100) -> L
 
 def run_case(bench: Bench, case: str, load: Load, options: argparse.Namespace) -> scoring.Result:
     """All runs of one case, tools in turn; prints the table."""
-    tools = [tool for tool in CONTESTANTS[case] if not options.tools or tool in options.tools]
+    tools = [tool for tool in CONTESTANTS[case] if (tool in options.tools if options.tools else tool != BARE)]
     runs: dict[str, list[Usage]] = {tool: [] for tool in tools}
     with bench.origin(case, load) as origin:
         for repeat in range(options.repeats):

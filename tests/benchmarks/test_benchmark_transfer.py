@@ -58,6 +58,7 @@ def test_targets_are_held_against_the_better_peer() -> None:
         scoring.score("migrator", [Usage(1.0, 0.30, 100 << 20, 0, 0)], 1000, 1_000_000, None),
         scoring.score("s5cmd", [Usage(1.3, 0.50, 30 << 20, 0, 0)], 1000, 1_000_000, None),
         scoring.score("rclone", [Usage(1.1, 0.80, 90 << 20, 0, 0)], 1000, 1_000_000, None),
+        scoring.score("bare", [Usage(0.5, 0.10, 20 << 20, 0, 0)], 1000, 1_000_000, None),  # no peer
     ]
     found = {check.name: check for check in scoring.checks("a", scores)}
     assert found["speed / better peer"].reached == pytest.approx(1.1)
