@@ -165,8 +165,9 @@ def test_row_22_unreadable_files_and_folders_are_refused_by_name(tmp_path: Path)
         "print(found.keys, sorted((Path(p.place).name, p.fault.value) for p in found.problems))"
     )
     if os.geteuid() == 0:
-        # Root may read everything: the scan gives that up first.
-        program = "import os, migrator.sources.directory, tests.sources.scanning\nos.setuid(65534)\n" + program
+        # Root may read everything: the scan gives that up first, once everything is loaded that scanning needs.
+        loaded = "import os; from pathlib import Path; from tests.sources.scanning import directory; directory(Path())"
+        program = f"{loaded}\nos.setuid(65534)\n{program}"
         for parent in (tmp_path, *tmp_path.parents):
             if parent.stat().st_mode & 0o005 != 0o005 and str(parent).startswith("/tmp/pytest-of"):
                 parent.chmod(0o755)
