@@ -231,9 +231,10 @@ def _purge(root: TrashRoot | None, removal: Removal) -> None:
     status = _stat(place)
     if status is None or file_fingerprint(status) != removal.fingerprint:
         raise Changed(f"{place} is not what was moved there")
-    os.unlink(place)
-    folder = os.open(os.path.dirname(place), _FOLDER)
+    # Opened first: once it is empty, whoever purges beside us may remove it.
+    folder = os.open(os.path.dirname(place), _FOLDER | os.O_NOFOLLOW)
     try:
+        os.unlink(os.path.basename(place), dir_fd=folder)
         sync_folder(folder)
     finally:
         os.close(folder)

@@ -1,6 +1,7 @@
 """Files that are taken away: what is moved is what was looked at, nothing is ever replaced, nothing else is deleted."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,19 @@ async def test_links_and_what_lies_outside_are_named(root: Path) -> None:
     outside = replace(candidate(root, "x"), location=file_location(str(root.parent / "outside.jpg")))
     with pytest.raises(Forbidden):
         await files.look(outside)
+
+
+async def test_a_folder_that_somebody_beside_us_removes_once_it_is_empty(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = remover(root)
+    gone = await files.remove(removal(root))
+    unlink = os.unlink
+
+    def unlinked(path: str, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        (root / ".trash/a").rmdir()
+
+    monkeypatch.setattr(os, "unlink", unlinked)
+    await files.purge(gone)
+    assert not (root / ".trash/a").exists()
