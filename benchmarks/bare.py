@@ -20,6 +20,8 @@ from migrator.clients.signing import EMPTY_SHA256, UNSIGNED, Credentials, Signer
 from migrator.clients.wire import Way, Wire
 
 _SECONDS = 60.0
+_TRIES = 3
+"""rclone's server answers 500 now and then when two first puts make the same folder."""
 
 
 class Server:
@@ -42,7 +44,11 @@ class Server:
         """A request to S3."""
         headers = {"host": self._host, **headers}
         self._signer.sign(self._credentials, time.time(), method, path, "", headers, payload)
-        return _fine(await self._wire.request(method, path, headers, body, _SECONDS)).body
+        for _ in range(_TRIES):
+            answer = await self._wire.request(method, path, headers, body, _SECONDS)
+            if answer.status != 500:
+                break
+        return _fine(answer).body
 
 
 def _fine(answer: Answer) -> Answer:
