@@ -102,18 +102,13 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._answer = None
 
-    def _bare(self, transport: asyncio.Transport) -> socket.socket | None:
-        """The socket, where bytes may pass the transport by: no TLS stands between, and none wait in the transport."""
-        return None if transport.get_write_buffer_size() else self._socket
-
     def _write_small(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
         """The transport takes one piece only, and putting head and body together would copy the body."""
-        bare = self._bare(transport) if body else None
-        if bare is None:
+        if not body or not _passable(transport):
             transport.write(head + body)
             return
         try:
-            sent = bare.sendmsg((head, body))
+            sent = os.writev(transport.get_extra_info("socket").fileno(), (head, body))
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -125,17 +120,13 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(memoryview(body)[sent - len(head) :])
 
     async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
-        bare = self._bare(transport)
-
-        async def write(piece: memoryview) -> None:
-            await (self._write_through(transport, piece) if bare is None else self._write_past(bare, piece))
-
-        await write(memoryview(head))
+        write = self._write_past if _passable(transport) else self._write_through
+        await write(transport, memoryview(head))
         for start in range(0, len(body), PIECE):
             if self._answer is None or self._answer.done():
                 return  # refused before all of it was sent
             self._handed_over = start + PIECE >= len(body)
-            await write(body[start : start + PIECE])
+            await write(transport, body[start : start + PIECE])
             self._put_off(seconds)
         # What the system still holds of it goes out unseen.
         self._put_off(seconds + min(len(body), _MOST_BUFFERED) / _SLOWEST)
@@ -145,13 +136,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._writable:
             await self._writable
 
-    async def _write_past(self, bare: socket.socket, piece: memoryview) -> None:
+    async def _write_past(self, transport: asyncio.Transport, piece: memoryview) -> None:
         """The transport copies whatever the system does not take at once, and moves it about."""
+        if self._socket is None:
+            self._socket = transport.get_extra_info("socket").dup()  # no loop lets two wait for the same one
         while piece and self._answer is not None and not self._answer.done():
             try:
-                piece = piece[bare.send(piece) :]
+                piece = piece[self._socket.send(piece) :]
             except BlockingIOError:
-                await self._room(bare)
+                await self._room(self._socket)
             except OSError as error:
                 self._fail(BrokenOff(reason(error)))
         if piece:
@@ -204,14 +197,6 @@ class Connection(asyncio.BufferedProtocol):
             self._socket.close()
             self._socket = None
 
-    def give_up_plain(self) -> asyncio.Transport:
-        """The transport, on which TLS is to stand: from now on nothing may pass it by."""
-        assert self.transport is not None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        return self.transport
-
     @property
     def is_open(self) -> bool:
         """Whether another request may go over it."""
@@ -222,8 +207,6 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        if transport.get_extra_info("sslcontext") is None:
-            self._socket = transport.get_extra_info("socket").dup()  # asyncio's own does not send
 
     def get_buffer(self, _sizehint: int) -> "memoryview[int]":
         return self._scratch
@@ -292,6 +275,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._answer and not self._answer.done():
             self._answer.set_result(answer)
         self._let_write()
+
+
+def _passable(transport: asyncio.Transport) -> bool:
+    """Whether bytes may pass it by: no TLS stands between, and none wait in it."""
+    return transport.get_extra_info("sslcontext") is None and not transport.get_write_buffer_size()
 
 
 def header_name(name: bytes) -> str:

@@ -119,5 +119,7 @@ class Wire:
             connection.close()
             raise NoConnection(f"the proxy answered {answer.status}")
         loop = asyncio.get_running_loop()
-        plain = connection.give_up_plain()
-        connection.transport = await loop.start_tls(plain, connection, tls, server_hostname=self._way.host)
+        assert connection.transport is not None
+        connection.transport = await loop.start_tls(
+            connection.transport, connection, tls, server_hostname=self._way.host
+        )
