@@ -126,11 +126,10 @@ def rclone(job: Job) -> list[str]:
 
 def bare(job: Job) -> list[str]:
     """The case without a tool: see bare.py."""
-    origin = job.origin if job.case in ("b", "e") else ""
     digest = "md5" if job.provider == "Rclone" else "sha256"
     root = Path(__file__).parents[1]
     program = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "benchmarks.bare"]
-    return [*program, job.case, str(job.data), origin, job.endpoint, digest]
+    return [*program, job.case, str(job.data), job.origin, job.endpoint, digest]
 
 
 CONTESTANTS: dict[str, dict[str, Callable[[Job], list[str]]]] = {
