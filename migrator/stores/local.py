@@ -23,6 +23,9 @@ from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thr
 INLINE = MIB
 """Bytes up to which a read is tried in the event loop."""
 
+_PAUSES = (0.002, 0.004, 0.008)
+"""Seconds between asking for what is not in memory yet; where a disk takes longer than all of them, a thread waits."""
+
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 # O_NONBLOCK: opening a FIFO that nobody writes to must not wait for a writer; regular files ignore it.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
@@ -137,9 +140,9 @@ class LocalBody:
         if wanted <= 0:
             return b""
         try:
-            data = self._read_cached(wanted) if wanted <= INLINE else b""
+            data = await self._read_inline(wanted) if wanted <= INLINE and _NOWAIT else b""
             if len(data) < wanted:
-                data += await self._in_thread(lambda: self._read_all(self._offset + len(data), wanted - len(data)))
+                data = await self._in_thread(lambda: self._read_all(self._offset, wanted))
         except OSError as error:
             raise _read_error(error, self._task.location) from None
         self._offset += len(data)
@@ -164,19 +167,31 @@ class LocalBody:
         if self._task.fingerprint is not None and self._task.fingerprint != self.fingerprint:
             raise Changed(f"{self._task.location} is no longer the file that the scan saw")
 
-    def _read_cached(self, wanted: int) -> bytes:
-        """What of the next bytes is in memory already, without waiting for a disk.
+    async def _read_inline(self, wanted: int) -> bytes:
+        """The next bytes if all of them are in memory, or come there soon; else nothing.
 
-        A hop to a thread and back costs more CPU than copying 100 KB out of the page cache, and a file that was
-        scanned (or written) a moment ago is mostly there. RWF_NOWAIT makes the kernel say so in place of waiting.
+        A hop to a thread and back costs more CPU than copying 100 KB out of the page cache. RWF_NOWAIT makes the kernel
+        say that it would have to wait, and fetch what is missing all the same: a little later it is there. So a disk
+        has as many files to fetch at once as there are transfers, not as there are threads.
         """
+        for pause in _PAUSES:
+            try:
+                count = self._read_cached(wanted)
+            except OSError as error:
+                if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                    return b""  # this file system cannot say
+                raise
+            if count == wanted:
+                return bytes(self._scratch[:count])
+            await asyncio.sleep(pause)
+        return b""
+
+    def _read_cached(self, wanted: int) -> int:
+        """How many of the next bytes are in memory, and now in the scratch as well."""
         try:
-            count = os.preadv(self._descriptor, [self._scratch[:wanted]], self._offset, _NOWAIT) if _NOWAIT else 0
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-                return b""
-            raise
-        return bytes(self._scratch[:count])
+            return os.preadv(self._descriptor, [self._scratch[:wanted]], self._offset, _NOWAIT)
+        except BlockingIOError:
+            return 0
 
     def _read_all(self, offset: int, wanted: int) -> bytes:
         pieces = []

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,25 @@ async def test_a_file_that_is_not_in_memory(reader: LocalReader, root: Path) -> 
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     assert await read(reader, path) == data
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+async def test_a_disk_that_takes_its_time(
+    reader: LocalReader, root: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """In memory a moment later, or so much later that a thread waits for it."""
+    refused, preadv = 0, os.preadv
+
+    def refuse_at_first(*arguments: Any) -> int:
+        nonlocal refused
+        refused += 1
+        if refused <= times:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return preadv(*arguments)
+
+    monkeypatch.setattr(os, "preadv", refuse_at_first)
+    assert await read(reader, root / "in" / "a.jpg") == b"picture"
+    assert refused == min(times + 1, 3)
 
 
 async def test_a_file_system_that_knows_no_reading_without_waiting(
