@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bare CASE DATA ORIGIN ENDPOINT DIGEST`: the requests of a case and nothing else.
+"""`python -m benchmarks.bare CASE DATA ORIGIN ENDPOINT DIGEST CONCURRENCY`: the requests of a case and nothing else.
 
 No ledger, no scan, no retries, no start-up to speak of: the same connections and signatures as migrator's, a loop
 around them, and the digests that the server checks. What it reaches is as far as a tool in Python can come.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.contestants import BUCKET, CONCURRENCY, SOURCE, files_below
+from benchmarks.contestants import BUCKET, SOURCE, files_below
 from benchmarks.servers import ACCESS_KEY, SECRET_KEY
 from migrator.clients.connection import Answer
 from migrator.clients.signing import EMPTY_SHA256, UNSIGNED, Credentials, Signer, quote_key
@@ -87,16 +87,17 @@ class Case:
         return await self._origin.signed("GET", f"/{SOURCE}/{quote_key(key)}", {})
 
 
-async def main(case: Case, keys: Iterator[str]) -> None:
-    """All objects, as many at once as the others have in flight."""
+async def main(case: Case, keys: Iterator[str], concurrency: int) -> None:
+    """All objects, as many at once as the others are told."""
 
     async def lane() -> None:
         for key in keys:
             await case.move(key)
 
-    await asyncio.gather(*[lane() for _ in range(CONCURRENCY)])
+    await asyncio.gather(*[lane() for _ in range(concurrency)])
 
 
 if __name__ == "__main__":
-    name, folder, origin, endpoint, digest = sys.argv[1:]
-    asyncio.run(main(Case(name, Path(folder), origin, endpoint, digest), iter(files_below(Path(folder)))))
+    name, folder, origin, endpoint, digest, concurrency = sys.argv[1:]
+    case = Case(name, Path(folder), origin, endpoint, digest)
+    asyncio.run(main(case, iter(files_below(Path(folder))), int(concurrency)))

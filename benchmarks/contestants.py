@@ -1,4 +1,4 @@
-"""migrator and its peers: how each is run for each case, each with 64 transfers at once and its best sensible flags."""
+"""migrator and its peers: how each is run for each case, with as many transfers at once and its best sensible flags."""
 
 import importlib.util
 import os
@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks.measuring import RunFailed
 from benchmarks.servers import ACCESS_KEY, RCLONE, SCRIPTS, SECRET_KEY
 
-CONCURRENCY = 64
 BARE = "bare"
 """No tool and no peer: the requests of a case and nothing around them (`bare.py`). Runs only when it is asked for."""
 BUCKET = "benchmark"
@@ -33,6 +32,8 @@ class Job:
     endpoint: str
     provider: str
     folder: Path
+    concurrency: int
+    """Transfers at once that each tool is told; migrator takes it for the most that it may use."""
 
 
 def environment(job: Job) -> dict[str, str]:
@@ -76,8 +77,8 @@ endpoint_url = "{job.endpoint}"
 {source}
 key = "{{path}}"
 [transfer]
-concurrency = {CONCURRENCY}
-per_host = {CONCURRENCY}
+concurrency = {job.concurrency}
+per_host = {job.concurrency}
 """)
     return [sys.executable, "-m", "migrator", "migrate", "-c", str(config)]
 
@@ -95,7 +96,7 @@ def prepare(tool: str, job: Job) -> None:
 
 def s5cmd(job: Job) -> list[str]:
     """`s5cmd cp`; the large file in 16 parts of 16 MiB at once: no slower than its default of 5 of 50 MiB."""
-    options = ["--numworkers", str(CONCURRENCY), "--endpoint-url", job.endpoint, "--log", "error"]
+    options = ["--numworkers", str(job.concurrency), "--endpoint-url", job.endpoint, "--log", "error"]
     large = ["--concurrency", "16", "--part-size", "16"] if job.case == "c" else []
     if job.case == "d":
         return [s5cmd_binary(), *options, "cp", f"s3://{SOURCE}/*", f"s3://{BUCKET}/"]
@@ -109,19 +110,19 @@ def rclone(job: Job) -> list[str]:
     once, which is faster than a HEAD before each put (`--no-traverse`). The large file without a first pass over it for
     the MD5 in its metadata (`--s3-disable-checksum`; each part still carries its own).
     """
-    options = ["--config", "/dev/null", "--transfers", str(CONCURRENCY), "--s3-no-check-bucket", "--s3-no-head"]
+    options = ["--config", "/dev/null", "--transfers", str(job.concurrency), "--s3-no-check-bucket", "--s3-no-head"]
     if job.case == "b":
         urls = job.folder / "urls.csv"
         urls.write_text("".join(f"{job.origin}/{path},{path}\n" for path in files_below(job.data)))
         return [str(RCLONE), "copyurl", *options, "--urls", str(urls), f"bench:{BUCKET}"]
     if job.case in ("d", "e"):
         # It leaves the modification time to the server: else it would ask for that of each object first.
-        options += ["--use-server-modtime", "--s3-no-head-object", "--checkers", str(CONCURRENCY)]
+        options += ["--use-server-modtime", "--s3-no-head-object", "--checkers", str(job.concurrency)]
         remote = "bench" if job.case == "d" else "origin"
         return [str(RCLONE), "copy", *options, f"{remote}:{SOURCE}", f"bench:{BUCKET}"]
     if job.case == "c":
         options += ["--s3-chunk-size", "16Mi", "--s3-upload-concurrency", "16", "--s3-disable-checksum"]
-    return [str(RCLONE), "copy", *options, "--checkers", str(CONCURRENCY), str(job.data), f"bench:{BUCKET}"]
+    return [str(RCLONE), "copy", *options, "--checkers", str(job.concurrency), str(job.data), f"bench:{BUCKET}"]
 
 
 def bare(job: Job) -> list[str]:
@@ -129,7 +130,7 @@ def bare(job: Job) -> list[str]:
     digest = "md5" if job.provider == "Rclone" else "sha256"
     root = Path(__file__).parents[1]
     program = ["env", f"PYTHONPATH={root}", sys.executable, "-m", "benchmarks.bare"]
-    return [*program, job.case, str(job.data), job.origin, job.endpoint, digest]
+    return [*program, job.case, str(job.data), job.origin, job.endpoint, digest, str(job.concurrency)]
 
 
 CONTESTANTS: dict[str, dict[str, Callable[[Job], list[str]]]] = {

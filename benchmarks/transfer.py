@@ -69,17 +69,18 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where runs take place: one kind of server, a memory-backed folder, a bound on waiting for a quiet machine."""
+    """How runs take place: one kind of server, memory-backed folder, seconds to wait for quiet, transfers at once."""
 
     name: str
     server: Server
     folder: Path
     quiet: float
+    concurrency: int
 
     def timed(self, case: str, tool: str, load: Load, origin: Server | None) -> Usage:
         """One timed run against an empty server; raises RunFailed unless everything arrived."""
         with running(self.server), tempfile.TemporaryDirectory(prefix="benchmark-") as own:
-            job = job_of(case, load, origin, self.server, Path(own))
+            job = job_of(case, load, origin, self.server, Path(own), self.concurrency)
             command = CONTESTANTS[case][tool](job)
             make_bucket(self.server, job)
             if case == "d":
@@ -98,7 +99,7 @@ class Bench:
         log = self.folder / "requests.txt"
         proxy = CountingProxy(self.server, log)
         with running(self.server), running(proxy), tempfile.TemporaryDirectory(prefix="benchmark-") as own:
-            job = job_of(case, load, origin, proxy, Path(own))
+            job = job_of(case, load, origin, proxy, Path(own), self.concurrency)
             make_bucket(self.server, job)
             if case == "d":
                 fill_source(self.server, load)
@@ -130,10 +131,10 @@ def running(server: Server) -> Iterator[Server]:
         server.stop()
 
 
-def job_of(case: str, load: Load, origin: Server | None, endpoint: Server, own: Path) -> Job:
+def job_of(case: str, load: Load, origin: Server | None, endpoint: Server, own: Path, concurrency: int) -> Job:
     """What a tool is told."""
     served = endpoint.url if case == "d" else origin.url if origin else ""
-    return Job(case, load.folder, served, endpoint.url, endpoint.provider, own)
+    return Job(case, load.folder, served, endpoint.url, endpoint.provider, own, concurrency)
 
 
 def make_bucket(server: Server, job: Job) -> None:
@@ -236,6 +237,7 @@ def report(options: argparse.Namespace, server: str, cases: dict[str, scoring.Re
         "size": options.size,
         "large": options.large,
         "repeats": options.repeats,
+        "concurrency": options.concurrency,
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -259,7 +261,7 @@ def run_server(name: str, options: argparse.Namespace) -> bool:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=memory if memory.is_dir() else None) as own:
         folder = Path(own)
         server = CephServer() if name == "ceph20" else RcloneServer(folder)
-        bench = Bench(name, server, folder, options.quiet)
+        bench = Bench(name, server, folder, options.quiet, options.concurrency)
         for case in options.case:
             objects, size = (1, options.large) if case == "c" else (options.objects, options.size)
             # Files lie where a user's do: on disk, just written and so in its cache. The origin's are in memory.
@@ -279,6 +281,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--server", nargs="+", choices=("rclone", "ceph20"), help="default: all that are installed")
     parser.add_argument("--case", nargs="+", choices=tuple(CONTESTANTS), default=tuple(CONTESTANTS))
     parser.add_argument("--tools", nargs="+", choices=tuple(CONTESTANTS["a"]), help="only these; no targets without us")
+    parser.add_argument("--concurrency", type=int, default=64, help="transfers at once that each tool is told")
     parser.add_argument("--quiet", type=float, default=20.0, help="seconds to wait at most for a quiet machine")
     return parser.parse_args(arguments)
 

@@ -17,7 +17,7 @@ OBJECTS = 20
 @pytest.mark.parametrize("tool", ["migrator", "rclone"])
 def test_a_run_moves_everything_and_is_counted(tmp_path: Path, case: str, tool: str) -> None:
     load = transfer.make_load(tmp_path / "data", OBJECTS, 1000)
-    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0)
+    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0, concurrency=8)
     with bench.origin(case, load) as origin:
         usage = bench.timed(case, tool, load, origin)
         requests = bench.counted(case, tool, load, origin)
@@ -32,7 +32,7 @@ def test_a_run_moves_everything_and_is_counted(tmp_path: Path, case: str, tool: 
 @pytest.mark.parametrize(("case", "tool"), [(case, tool) for case in ("d", "e") for tool in CONTESTANTS[case]])
 def test_a_bucket_is_copied_by_everybody(tmp_path: Path, case: str, tool: str) -> None:
     load = transfer.make_load(tmp_path / "data", OBJECTS, 1000, folders=0)
-    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0)
+    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0, concurrency=8)
     with bench.origin(case, load) as origin:
         assert bench.timed(case, tool, load, origin).seconds > 0
         requests = bench.counted(case, tool, load, origin)
@@ -42,7 +42,7 @@ def test_a_bucket_is_copied_by_everybody(tmp_path: Path, case: str, tool: str) -
 @pytest.mark.slow
 def test_a_run_that_leaves_objects_behind_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = transfer.make_load(tmp_path / "data", OBJECTS, 1000)
-    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0)
+    bench = transfer.Bench("rclone", RcloneServer(tmp_path), tmp_path, quiet=0, concurrency=8)
 
     def lazy(job: Job) -> list[str]:
         del job
