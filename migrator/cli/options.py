@@ -27,7 +27,8 @@ SourceNames = Annotated[
     list[str] | None, typer.Option("--source", metavar="NAME", help="Only this source; may be given several times.")
 ]
 Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", metavar="N", min=1, help="Transfers in flight (transfer.concurrency).")
+    int | None,
+    typer.Option("--concurrency", metavar="N", min=1, help="Transfers in flight at most (transfer.concurrency)."),
 ]
 Bandwidth = Annotated[
     str | None, typer.Option("--bandwidth", metavar="SIZE", help='Bytes a second at most, such as "50MB".')

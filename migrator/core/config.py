@@ -284,7 +284,12 @@ SourceConfig = Annotated[DirectorySource | ManifestSource | BucketSource | Table
 class Transfer(Section):
     """How fast and how patiently."""
 
-    concurrency: int = Field(default=64, ge=1, le=4096, description="Transfers in flight.")
+    concurrency: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Transfers in flight at most. A run begins with 32 and doubles them while that makes it faster.",
+    )
     memory: Size = Field(default=256 * MIB, description="Bytes of objects held in memory at once; at least 4 parts.")
     part_size: PartSize = Field(
         default=8 * MIB,

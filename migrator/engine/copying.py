@@ -16,7 +16,8 @@ from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Sto
 from migrator.core.objects import COPIED, MARKS, PUT_ID, Copied, CopyMode, Described, Description, Taken, Upload
 from migrator.core.ports import Copier, EventKind, Observer
 from migrator.engine.copying_parts import PartCopies
-from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
 
 SAMPLE = 100

@@ -10,7 +10,8 @@ from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, OpenUpload, Side, Task
 from migrator.core.objects import Copied, Described, Guards, Part, Taken, Upload
 from migrator.core.ports import Copier, Observer
-from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.multipart import MAX_PARTS, PARTS_IN_FLIGHT
 

@@ -7,7 +7,8 @@ from migrator.core.errors import Changed, Invalid, ObjectError
 from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Fault, Lacking, Side, VariantOutcome, VariantTally
 from migrator.core.ports import Observer
-from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import RetryPolicy
 from migrator.engine.lanes import through_lanes
 from migrator.engine.means import Means
 from migrator.engine.stopping import Stop

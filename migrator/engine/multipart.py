@@ -13,7 +13,8 @@ from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, 
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.ports import Body, Observer
 from migrator.engine.conflict import Replace, standing_digest
-from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.placing import place
 

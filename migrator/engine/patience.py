@@ -8,7 +8,9 @@ from msgspec import Struct
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted
 from migrator.core.ports import Observer
-from migrator.engine.guard import Gate, Pace, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import Pace, RetryPolicy
+from migrator.engine.slow_start import SlowStart
 from migrator.engine.stopping import Stop
 
 T = TypeVar("T")
@@ -32,7 +34,7 @@ class Patience(Struct, frozen=True):
         """As `transfer` has it."""
         settings = config.transfer
         return cls(
-            Gate(settings.concurrency, stop, observer),
+            Gate(SlowStart(settings.concurrency, stop, first=settings.concurrency), stop, observer),
             RetryPolicy(settings.retries, stop, observer),
             Pace(settings.requests_per_second, stop),
             stop,

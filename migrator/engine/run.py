@@ -14,7 +14,7 @@ from migrator.core.objects import CopyMode
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.records import RecordState, RecordTally
 from migrator.engine.garbage import collecting_seldom
-from migrator.engine.guard import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
+from migrator.engine.gate import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
 from migrator.engine.lanes import first_leaf
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.recording import Recording
@@ -99,7 +99,7 @@ class Run:
         """Scans and moves until nothing is left, a limit is reached, a signal comes or an error stops it."""
         started = self._stop.monotonic()
         error: MigratorError | None = None
-        self._observer.started(self._concurrency)
+        self._observer.started(int(self._worker.gate.limit))
         with self._time_limit(), collecting_seldom():
             try:
                 await self._move_everything()
@@ -118,7 +118,7 @@ class Run:
         async with asyncio.TaskGroup() as group:
             scans = group.create_task(self._scan_all())
             feeder = group.create_task(self._feed())
-            lanes = [group.create_task(self._lane()) for _ in range(self._concurrency)]
+            lanes = [group.create_task(self._lane(place)) for place in range(self._concurrency)]
             settler = group.create_task(self._settle_regularly())
             recorder = group.create_task(self._recording.run()) if self._recording else None
             await self._drained_or_stopped(feeder)
@@ -235,8 +235,9 @@ class Run:
     def _limit_reached(self) -> bool:
         return self._options.limit is not None and self._claimed >= self._options.limit
 
-    async def _lane(self) -> None:
+    async def _lane(self, place: int) -> None:
         while True:
+            await self._worker.gate.room_for(place)
             task = await self._queue.get()
             if self._stop.event.is_set():
                 self._unstarted.append(task)

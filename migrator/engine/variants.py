@@ -15,7 +15,8 @@ from migrator.core.model import Failed, Fault, Made, Outcome, Skip, Skipped, Sto
 from migrator.core.objects import Guards, Placed, Taken, Upload
 from migrator.core.ports import Renderer
 from migrator.core.variants import Rendered, Wanted
-from migrator.engine.guard import Gate, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.placing import place
 from migrator.engine.rules import Spec

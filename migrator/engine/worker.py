@@ -12,12 +12,14 @@ from migrator.core.objects import Capabilities
 from migrator.core.ports import Clock, Observer, Reader, Renderer, Store
 from migrator.engine.conflict import Verdicts
 from migrator.engine.copying import Copies, Copying
-from migrator.engine.guard import Gate, Memory, Pace, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import Memory, Pace, RetryPolicy
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
+from migrator.engine.slow_start import SlowStart
 from migrator.engine.stopping import Stopped
 from migrator.engine.transfer import Transfer
 from migrator.engine.variants import Variants
@@ -59,7 +61,7 @@ class Worker:
         self._prefix = config.destination.prefix
         self._capabilities = capabilities
         self._retry = RetryPolicy(settings.retries, clock, observer)
-        self.gate = Gate(settings.concurrency, clock, observer)
+        self.gate = Gate(SlowStart(settings.concurrency, clock), clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
         self._variants = Variants(config, means, renderer, self._retry, self.gate)
         self._copying = Copying.of(config, means, copies or Copies(), uploads, self._retry, self.gate, observer)

@@ -6,7 +6,9 @@ import pytest
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped
 from migrator.core.ports import EventKind
-from migrator.engine.guard import BREAKER_FAILURES, BREAKER_PAUSE, BREAKER_PROBES, Gate, Memory, Pace, Unreachable
+from migrator.engine.gate import BREAKER_FAILURES, BREAKER_PAUSE, BREAKER_PROBES, Gate, Unreachable
+from migrator.engine.guard import Memory, Pace
+from migrator.engine.slow_start import SlowStart
 
 from .world import FakeClock, Recorder
 
@@ -17,7 +19,7 @@ FINE = Skipped(Skip.IDENTICAL)
 
 def a_gate(maximum: int = 64) -> tuple[Gate, FakeClock, Recorder]:
     clock, recorder = FakeClock(), Recorder()
-    return Gate(maximum, clock, recorder), clock, recorder
+    return Gate(SlowStart(maximum, clock, first=maximum), clock, recorder), clock, recorder
 
 
 async def through(gate: Gate, outcome: Outcome) -> bool:

@@ -6,8 +6,10 @@ import pytest
 
 from migrator.core.errors import Interrupted, Throttled, Transient
 from migrator.core.model import Side
-from migrator.engine.guard import Gate, Pace, RetryPolicy
+from migrator.engine.gate import Gate
+from migrator.engine.guard import Pace, RetryPolicy
 from migrator.engine.patience import Patience
+from migrator.engine.slow_start import SlowStart
 from migrator.engine.stopping import Stop
 
 from .world import FakeClock, Recorder
@@ -15,7 +17,10 @@ from .world import FakeClock, Recorder
 
 def patience(clock: FakeClock, *, per_second: float = 0, concurrency: int = 4) -> Patience:
     recorder = Recorder()
-    gate, retry = Gate(concurrency, clock, recorder), RetryPolicy(3, clock, recorder)
+    gate, retry = (
+        Gate(SlowStart(concurrency, clock, first=concurrency), clock, recorder),
+        RetryPolicy(3, clock, recorder),
+    )
     return Patience(gate, retry, Pace(per_second, clock), Stop())
 
 
