@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from migrator.clients.aws import Access, untrusted
 from migrator.clients.connection import PIECE, Answer, NoConnection, Untrusted, WireError
-from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_error, retry_after, shown
+from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_element, read_error, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, quote_key
 from migrator.clients.wire import Way, Wire
 from migrator.core.config import Transfer
@@ -16,8 +16,10 @@ from migrator.core.model import Side
 if TYPE_CHECKING:
     from migrator.clients.incoming import Incoming, Lines
 
-COPY_PATIENCE = 10
-"""A copy moves up to 5 GiB before its answer comes: it may take this many times as long as other requests."""
+LONG_WORK = ("COPY", "COMPLETE")
+PATIENCE = 10
+"""A copy moves up to 5 GiB before its answer comes, a completion puts up to 5 TiB together: these operations may take
+so many times as long as others."""
 
 
 class S3Client:
@@ -106,7 +108,7 @@ class S3Client:
         self, operation: str, method: str, key: str, headers: dict[str, str], query: str, body: bytes, payload: str
     ) -> Answer:
         target, signed = await self._sign(operation, method, key, headers, query, payload)
-        seconds = self._timeout * (COPY_PATIENCE if operation.startswith("COPY") else 1)
+        seconds = self._timeout * (PATIENCE if operation.startswith(LONG_WORK) else 1)
         try:
             return await self._wire.request(method, target, signed, body, seconds)
         except Untrusted:
@@ -137,6 +139,22 @@ class S3Client:
         if code in SKEWED or (not answer.body and answer.status == 403):
             return self._identity.learn_time(answer.headers.get("date"))
         return False
+
+    def told(self, operation: str, key: str, answer: Answer, name: str) -> str:
+        """The text of the element `name` of an answer, which may be empty.
+
+        An answer without it is a failure whatever its status: a 200 is sent before the server knows how it ends.
+        """
+        if b"<%b" % name.encode() in answer.body:
+            return read_element(answer.body, name)
+        if read_error(answer.body)[0]:
+            raise self.error(operation, key, answer._replace(status=500))
+        raise Transient(
+            f"{operation} {shown(key)}: the answer has no {name}",
+            side=self.side,
+            hint="tried again by itself",
+            ambiguous=True,
+        )
 
     def error(self, operation: str, key: str, answer: Answer) -> ObjectError:
         """What an answer that was not hoped for means."""

@@ -31,14 +31,13 @@ from migrator.stores.s3_headers import (
     bare,
     checksum,
     checksum_headers,
-    completed,
+    completion,
     digest_headers,
-    guard_parameters,
+    guard_headers,
     md5,
     part_query,
     placed,
     read_listing,
-    required,
     standing_of,
 )
 
@@ -188,9 +187,7 @@ class S3Store:
         if digest is not Digest.MD5_ONLY:
             headers |= {"x-amz-checksum-algorithm": "SHA256"}
         answer = await self._client.send("CREATE UPLOAD", "POST", upload.key, headers, query="uploads=")
-        return required(
-            {"UploadId": read_element(answer.body, "UploadId") or None}, "UploadId", "CREATE UPLOAD", upload.key
-        )
+        return self._client.told("CREATE UPLOAD", upload.key, answer, "UploadId")
 
     async def put_part(
         self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
@@ -219,23 +216,20 @@ class S3Store:
 
     async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
         """Makes the parts one object, as `guards` allow it."""
+        body = completion(parts)
+        headers = {"content-type": "application/xml"} | guard_headers(guards)
+        query, payload = encode_query({"uploadId": upload_id}), hashlib.sha256(body).hexdigest()
         try:
-            answer = await self._call(
-                "COMPLETE UPLOAD",
-                "complete_multipart_upload",
-                upload.key,
-                Key=upload.key,
-                UploadId=upload_id,
-                MultipartUpload={"Parts": [completed(part) for part in parts]},
-                **guard_parameters(guards),
+            answer = await self._client.send(
+                "COMPLETE UPLOAD", "POST", upload.key, headers, query=query, body=body, payload=payload
             )
         except Conflict:
             return Taken()
-        etag = bare(required(answer, "ETag", "COMPLETE UPLOAD", upload.key))
-        if not etag:
+        etag = bare(self._client.told("COMPLETE UPLOAD", upload.key, answer, "ETag"))
+        if not etag:  # Ceph 16 does that
             standing = await self.head(upload.key)
             etag = standing.etag if standing else ""
-        return Placed(etag, answer.get("VersionId"))
+        return Placed(etag, answer.headers.get("x-amz-version-id"))
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Drops an open upload; an absent one is no error."""

@@ -5,8 +5,7 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote_plus, urlencode
 
 from migrator.clients.dates import http_date
@@ -14,7 +13,7 @@ from migrator.clients.described import META, read_metadata
 from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query, quote_key
 from migrator.core.config import Destination
-from migrator.core.errors import Invalid, Transient
+from migrator.core.errors import Invalid
 from migrator.core.model import MIB, Side
 from migrator.core.objects import SHA256, Digest, Guards, Part, Placed, Standing, Upload
 
@@ -29,6 +28,8 @@ MOST_TAGS = 10
 
 _METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+_XML = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
@@ -56,12 +57,7 @@ class Constants:
 
     def put_headers(self, upload: Upload, guards: Guards) -> dict[str, str]:
         """All headers of a put but its digest."""
-        headers = self.upload_headers(upload)
-        if guards.replace:
-            headers["if-match"] = guards.replace
-        elif guards.absent:
-            headers["if-none-match"] = "*"
-        return headers
+        return self.upload_headers(upload) | guard_headers(guards)
 
     def copy_headers(self, bucket: str, key: str, etag: str) -> dict[str, str]:
         """All headers of a server-side copy that takes everything along."""
@@ -89,11 +85,11 @@ class Constants:
         return headers
 
 
-def guard_parameters(guards: Guards) -> dict[str, str]:
-    """The preconditions as botocore's parameters."""
+def guard_headers(guards: Guards) -> dict[str, str]:
+    """The preconditions."""
     if guards.replace:
-        return {"IfMatch": guards.replace}
-    return {"IfNoneMatch": "*"} if guards.absent else {}
+        return {"if-match": guards.replace}
+    return {"if-none-match": "*"} if guards.absent else {}
 
 
 async def digest_headers(body: bytes, sha256: bytes, digest: Digest) -> dict[str, str]:
@@ -120,10 +116,18 @@ def part_query(upload_id: str, number: int) -> str:
     return encode_query({"partNumber": str(number), "uploadId": upload_id})
 
 
-def completed(part: Part) -> dict[str, object]:
-    """A part as CompleteMultipartUpload names it."""
-    known: dict[str, object] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
-    return known | {"ChecksumSHA256": _base64(part.sha256)} if part.sha256 else known
+def completion(parts: Sequence[Part]) -> bytes:
+    """The body of CompleteMultipartUpload.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+    """
+    named = "".join(
+        f'<Part><ETag>"{html.escape(part.etag)}"</ETag><PartNumber>{part.number}</PartNumber>'
+        + (f"<ChecksumSHA256>{_base64(part.sha256)}</ChecksumSHA256>" if part.sha256 else "")
+        + "</Part>"
+        for part in parts
+    )
+    return f'<CompleteMultipartUpload xmlns="{_XML}">{named}</CompleteMultipartUpload>'.encode()
 
 
 def placed(headers: Mapping[str, str]) -> Placed:
@@ -163,14 +167,6 @@ def checksum(text: str | None) -> bytes | None:
     except ValueError:
         return None
     return digest if len(digest) == hashlib.sha256().digest_size else None
-
-
-def required(answer: Mapping[str, Any], name: str, operation: str, key: str) -> str:
-    """A field without which an answer means nothing, whatever its status; it may be empty (Ceph 16 does that)."""
-    value = answer.get(name)
-    if value is None:
-        raise Transient(f"{operation} {key}: the answer has no {name}", side=Side.DESTINATION, ambiguous=True)
-    return str(value)
 
 
 def _from_hex(text: str) -> bytes | None:
