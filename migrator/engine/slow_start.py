@@ -38,7 +38,7 @@ class SlowStart:
 
     def __post_init__(self) -> None:
         self.width = min(self.first, self.maximum)
-        self._measure(0)
+        self._measure(0, begun=self.width)  # the first ones wait for connections, and for a scan that is just beginning
 
     def done(self, size: int) -> bool:
         """Counts an object of `size` bytes, while all places are in use; True when `width` has changed."""
@@ -48,7 +48,7 @@ class SlowStart:
         if now < self._since:
             return False
         self._objects += 1
-        if self._objects <= 0:  # begun before the width changed
+        if self._objects <= 0:
             self._since = now
             return False
         self._bytes += size
@@ -81,6 +81,6 @@ class SlowStart:
         self._measure(REST)
 
     def _measure(self, pause: float, *, begun: int = 0) -> None:
-        """Anew after `pause` seconds, without the `begun` objects that are under way."""
+        """Anew after `pause` seconds, without the first `begun` objects: they began under other conditions."""
         self._since = self.clock.monotonic() + pause
         self._objects, self._bytes = -begun, 0
