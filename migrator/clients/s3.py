@@ -140,13 +140,14 @@ class S3Client:
             return self._identity.learn_time(answer.headers.get("date"))
         return False
 
-    def told(self, operation: str, key: str, answer: Answer, name: str) -> str:
-        """The text of the element `name` of an answer, which may be empty.
+    def told(self, operation: str, key: str, answer: Answer, name: str, *, empty: bool = False) -> str:
+        """The text of the element `name` of an answer; nothing in it counts as told only where `empty` says so.
 
         An answer without it is a failure whatever its status: a 200 is sent before the server knows how it ends.
         """
-        if b"<%b" % name.encode() in answer.body:
-            return read_element(answer.body, name)
+        text = read_element(answer.body, name)
+        if text or (empty and b"<%b" % name.encode() in answer.body):
+            return text
         if read_error(answer.body)[0]:
             raise self.error(operation, key, answer._replace(status=500))
         raise Transient(

@@ -225,8 +225,9 @@ class S3Store:
             )
         except Conflict:
             return Taken()
-        etag = bare(self._client.told("COMPLETE UPLOAD", upload.key, answer, "ETag"))
-        if not etag:  # Ceph 16 does that
+        # Ceph 16 names the element and leaves it empty.
+        etag = bare(self._client.told("COMPLETE UPLOAD", upload.key, answer, "ETag", empty=True))
+        if not etag:
             standing = await self.head(upload.key)
             etag = standing.etag if standing else ""
         return Placed(etag, answer.headers.get("x-amz-version-id"))

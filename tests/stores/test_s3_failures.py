@@ -215,7 +215,7 @@ async def test_an_upload_that_stands_still_is_cut_and_had_no_effect() -> None:
     assert not error.ambiguous, "the server cannot have the whole body"
 
 
-@pytest.mark.parametrize("call", ["copy", "complete"])
+@pytest.mark.parametrize("call", ["copy", "begin", "complete"])
 async def test_an_error_with_status_200(call: str) -> None:
     for document in (error_document("InternalError", "We encountered an internal error."), b""):
         async with served(lambda _, document=document: Reply(200, document)) as (store, _):  # type: ignore[misc]
