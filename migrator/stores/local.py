@@ -23,7 +23,7 @@ from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thr
 INLINE = MIB
 """Bytes up to which a read is tried in the event loop."""
 
-_PAUSES = (0.002, 0.004, 0.008)
+_PAUSES = (0.002, 0.004)
 """Seconds between asking for what is not in memory yet; where a disk takes longer than all of them, a thread waits."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -168,30 +168,31 @@ class LocalBody:
             raise Changed(f"{self._task.location} is no longer the file that the scan saw")
 
     async def _read_inline(self, wanted: int) -> bytes:
-        """The next bytes if all of them are in memory, or come there soon; else nothing.
+        """The next bytes as far as they are in memory, or come there soon.
 
         A hop to a thread and back costs more CPU than copying 100 KB out of the page cache. RWF_NOWAIT makes the kernel
         say that it would have to wait, and fetch what is missing all the same: a little later it is there. So a disk
         has as many files to fetch at once as there are transfers, not as there are threads.
         """
+        data = self._read_cached(wanted)
         for pause in _PAUSES:
-            try:
-                count = self._read_cached(wanted)
-            except OSError as error:
-                if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
-                    return b""  # this file system cannot say
-                raise
-            if count == wanted:
-                return bytes(self._scratch[:count])
+            if data is None or len(data) == wanted:
+                break
             await asyncio.sleep(pause)
-        return b""
+            data = self._read_cached(wanted)
+        return data or b""
 
-    def _read_cached(self, wanted: int) -> int:
-        """How many of the next bytes are in memory, and now in the scratch as well."""
+    def _read_cached(self, wanted: int) -> bytes | None:
+        """The next bytes as far as they are in memory; None where the file system cannot say."""
         try:
-            return os.preadv(self._descriptor, [self._scratch[:wanted]], self._offset, _NOWAIT)
+            count = os.preadv(self._descriptor, [self._scratch[:wanted]], self._offset, _NOWAIT)
         except BlockingIOError:
-            return 0
+            return b""
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                return None
+            raise
+        return bytes(self._scratch[:count])
 
     def _read_all(self, offset: int, wanted: int) -> bytes:
         pieces = []
