@@ -1,4 +1,4 @@
-"""migrator and its peers: how each is run for each case, with as many transfers at once and its best sensible flags."""
+"""migrator and its peers: how each is run for each case, all with the same transfers at once and sensible flags."""
 
 import importlib.util
 import os

@@ -141,12 +141,12 @@ class S3Client:
         return False
 
     def told(self, operation: str, key: str, answer: Answer, name: str, *, empty: bool = False) -> str:
-        """The text of the element `name` of an answer; nothing in it counts as told only where `empty` says so.
+        """The text of the element `name` of an answer; nothing in it or its quotes counts only where `empty` says so.
 
         An answer without it is a failure whatever its status: a 200 is sent before the server knows how it ends.
         """
         text = read_element(answer.body, name)
-        if text or (empty and b"<%b" % name.encode() in answer.body):
+        if text.strip('"') or (empty and b"<%b" % name.encode() in answer.body):
             return text
         if read_error(answer.body)[0]:
             raise self.error(operation, key, answer._replace(status=500))

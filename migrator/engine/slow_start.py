@@ -59,14 +59,11 @@ class SlowStart:
 
     def throttled(self) -> None:
         """The destination bears less for now: what was tried last is taken back, and nothing more for a while."""
-        if self._narrower:
-            self.width = self._narrower
-        self._rest()
+        self._go_back()
 
     def _judge(self, speed: float) -> bool:
         if self._narrower and speed < WORTH * self._speed:
-            self.width = self._narrower
-            self._rest()
+            self._go_back()
             return True
         if self.width == self.maximum:
             self._narrower = 0
@@ -76,7 +73,8 @@ class SlowStart:
         self._measure(0, begun=self._narrower)
         return True
 
-    def _rest(self) -> None:
+    def _go_back(self) -> None:
+        self.width = self._narrower or self.width
         self._narrower = 0
         self._measure(REST)
 
