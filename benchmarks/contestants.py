@@ -80,13 +80,13 @@ key = "{{path}}"
 concurrency = {job.concurrency}
 per_host = {job.concurrency}
 """)
-    return [sys.executable, "-m", "migrator", "migrate", "-c", str(config)]
+    return [str(SCRIPTS / "migrator"), "migrate", "-c", str(config)]
 
 
 def prepare(tool: str, job: Job) -> None:
     """What is done once for a destination and not for each run: migrator finds out what it honours."""
     if tool == "migrator":
-        command = [sys.executable, "-m", "migrator", "test-connection", "-c", str(job.folder / "migrator.toml")]
+        command = [str(SCRIPTS / "migrator"), "test-connection", "-c", str(job.folder / "migrator.toml")]
         done = subprocess.run(
             command, env=environment(job), cwd=job.folder, check=False, capture_output=True, text=True
         )

@@ -1,11 +1,17 @@
 """What the operator sees: Typer commands, one file a group, and the observers for the terminal."""
 
+import gc
 import os
 import sys
+
+COLLECT_EVERY = 20_000
+"""New objects between two garbage collections. What start-up makes is there to stay, and moving makes few cycles: at
+Python's own 700, collecting was 7% of the one and 6% of the other."""
 
 
 def main() -> None:
     """Entry point of the console script; imports the commands only when it runs."""
+    gc.set_threshold(COLLECT_EVERY)
     # No other package has a say in what a configuration means, and looking for one reads all that is installed.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

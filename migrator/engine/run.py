@@ -13,7 +13,6 @@ from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally,
 from migrator.core.objects import CopyMode
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.records import RecordState, RecordTally
-from migrator.engine.garbage import collecting_seldom
 from migrator.engine.gate import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
 from migrator.engine.lanes import first_leaf
 from migrator.engine.later_variants import LaterVariants
@@ -100,7 +99,7 @@ class Run:
         started = self._stop.monotonic()
         error: MigratorError | None = None
         self._observer.started(int(self._worker.gate.limit))
-        with self._time_limit(), collecting_seldom():
+        with self._time_limit():
             try:
                 await self._move_everything()
             except* MigratorError as errors:

@@ -16,7 +16,6 @@ from migrator.core.model import State, Summary
 from migrator.core.objects import Capabilities
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.verification import Match
-from migrator.engine.garbage import collecting_seldom
 from migrator.engine.probe import Finding, Probe, patiently
 from migrator.engine.recording import Recording
 from migrator.engine.run import Result, Run, RunOptions
@@ -230,7 +229,7 @@ async def _plan(config: Config, names: Sequence[str], observer: Observer, tempor
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
-        with stop.on_signals(), collecting_seldom():
+        with stop.on_signals():
             for source in sources:
                 if (await ledger.cursor(source.name))[1]:
                     await ledger.begin_scan(source.name)

@@ -10,7 +10,6 @@ from migrator.core.keys import compile_template
 from migrator.core.model import Skip, State
 from migrator.core.ports import Observer
 from migrator.core.verification import VerificationSummary
-from migrator.engine.garbage import collecting_seldom
 from migrator.engine.patience import GO_ON
 from migrator.engine.stopping import Stop
 from migrator.engine.verify import Destination, Verify, VerifyOptions
@@ -41,7 +40,7 @@ def verify(config: Config, options: VerifyOptions, observer: Observer) -> Verify
 
     async def run() -> VerifyResult:
         stop = Stop()
-        with stop.on_signals(), collecting_seldom():
+        with stop.on_signals():
             try:
                 async with open_ledger(config) as ledger:
                     return await _verify(config, options, observer, ledger, stop)
