@@ -11,7 +11,7 @@ from migrator.core.secrets import mask_text
 
 _LONGEST_MESSAGE = 200
 
-READING = frozenset({"HEAD", "GET", "GET TAGS", "LIST", "LIST PARTS", "LIST UPLOADS", "VERSIONING"})
+READING = frozenset({"HEAD", "GET", "GET TAGS", "LIST", "LIST PARTS", "LIST UPLOADS", "LIST VERSIONS", "VERSIONING"})
 """Operations that change nothing: their failure is never ambiguous."""
 
 _PERMISSIONS = {

@@ -118,6 +118,13 @@ class Store(Protocol):
         """
         ...
 
+    async def beneath(self, key: str, version_id: str) -> Standing | None:
+        """The version of `key` that came before `version_id` and shows again when that one goes.
+
+        None: nothing does (a delete marker does not show), or nobody may tell.
+        """
+        ...
+
     async def purge(self, key: str) -> None:
         """Removes every version of an object of our own (a canary, a sample); nothing of it is left."""
         ...

@@ -37,7 +37,7 @@ class Verdicts(Struct, frozen=True):
         wrong = self._wrong(task, upload, standing) if ours and same else ""
         if ours and same and not wrong:
             placed = Placed(standing.etag, standing.version_id)
-            return replace(Stored.of(upload, placed), adopted=True)
+            return replace(Stored.of(upload, placed, await self.covered(task, standing.version_id)), adopted=True)
         if ours and self._nobody_loses(task, standing, same):
             return Replace(standing.etag, None)
         if same and not ours:
@@ -58,6 +58,16 @@ class Verdicts(Struct, frozen=True):
             f'{found}; set destination.on_conflict to "skip" or "overwrite", or move that object away',
             Side.DESTINATION,
         )
+
+    async def covered(self, task: Task, version_id: str | None) -> str | None:
+        """What an adopted put of ours covered: nobody lived to tell the ledger. A backup tells it by itself."""
+        if self.rules.on_conflict != "overwrite" or not self.versioned:
+            return None
+        while version_id not in UNVERSIONED and (lower := await self.store.beneath(task.key, version_id)):
+            version_id = lower.version_id
+            if lower.put_id != task.put_id:
+                return None if version_id in UNVERSIONED else f"version:{version_id}"
+        return None
 
     def _wrong(self, task: Task, upload: Upload, standing: Standing) -> str:
         """What an object of the right bytes carries wrongly; asked only where `verify` found it so."""

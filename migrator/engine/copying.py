@@ -154,7 +154,7 @@ class Copying:
             if standing and task.stood:
                 return self._instead(task, "what stands under its key is looked at byte by byte")
             if standing:
-                return self._taken(plan, standing)
+                return await self._taken(plan, standing)
         if plan.size > self.threshold and (self.means.capabilities.copy_parts or plan.size > LARGEST_COPY):
             return await self._copy_parts(copier, plan)
         return await self._copy(copier, plan)
@@ -213,7 +213,7 @@ class Copying:
             standing = await self._look(copier, task)
             if standing is None:
                 raise Transient(f"{task.key} was taken a moment ago and is free now", side=Side.DESTINATION)
-            return self._taken(plan, standing)
+            return await self._taken(plan, standing)
         if plan.original is None and answer.etag == plan.etag:
             # The server says of which version this is the copy; that its copies are whole, a canary has shown.
             return Stored(plan.size, self._sha256(answer), "", answer.etag, answer.version_id, copied=True)
@@ -258,7 +258,7 @@ class Copying:
             standing = await self._look(copier, plan.task)
             if standing is None:
                 raise Transient(f"{plan.task.key} was taken a moment ago and is free now", side=Side.DESTINATION)
-            return self._taken(plan, standing)
+            return await self._taken(plan, standing)
         return await self._compare(copier, plan, answer)
 
     async def _compare(self, copier: Copier, plan: Plan, answer: Copied) -> Outcome | None:
@@ -309,7 +309,7 @@ class Copying:
         if standing and standing.etag == answer.etag:
             await self.means.store.delete(key, answer.version_id)
 
-    def _taken(self, plan: Plan, standing: Described) -> Outcome | None:
+    async def _taken(self, plan: Plan, standing: Described) -> Outcome | None:
         """Something stands under the key: our own copy, the same bytes, or (None) what only the bytes can tell."""
         task, metadata = plan.task, standing.description.metadata
         mark = metadata.get(PUT_ID)
@@ -323,6 +323,7 @@ class Copying:
                 standing.etag,
                 standing.version_id,
                 adopted=True,
+                replaced=await self.means.verdicts.covered(task, standing.version_id),
             )
         if same:
             sha256 = self._sha256(standing)

@@ -102,6 +102,11 @@ class FolderStore:
         del version_id
         await self._count("DELETE", key, lambda tree: _delete(tree, key, etag))
 
+    async def beneath(self, key: str, version_id: str) -> Standing | None:
+        """Nothing: there are no versions here."""
+        del key, version_id
+        return None
+
     async def purge(self, key: str) -> None:
         """The same as `delete`."""
         await self.delete(key)

@@ -40,6 +40,7 @@ from migrator.stores.s3_headers import (
     read_listing,
     standing_of,
 )
+from migrator.stores.s3_versions import Version, read_versions, version_beneath
 
 if TYPE_CHECKING:
     from migrator.core.orphans import Listed, Unfinished
@@ -111,9 +112,10 @@ class S3Store:
             await self._read_back(upload.key, sha256)
         return placed(answer.headers)
 
-    async def head(self, key: str) -> Standing | None:
-        """What stands under `key`; None only for a 404."""
-        answer = await self._client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"}, accept=(404,))
+    async def head(self, key: str, version_id: str | None = None) -> Standing | None:
+        """What stands under `key`, or is that version of it; None only for a 404."""
+        headers, query = {"x-amz-checksum-mode": "ENABLED"}, _version_query(version_id)
+        answer = await self._client.send("HEAD", "HEAD", key, headers, query=query, accept=(404,))
         return None if answer.status == 404 else standing_of(answer.headers)
 
     def read(self, key: str) -> AsyncIterator[bytes]:
@@ -122,20 +124,22 @@ class S3Store:
 
     async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
         """Removes an object; an absent one is no error. Most servers do not look at `etag`."""
-        query = encode_query({"versionId": version_id}) if version_id else ""
         headers = {"if-match": etag} if etag else {}
-        await self._client.send("DELETE", "DELETE", key, headers, query=query, accept=(404,))
+        await self._client.send("DELETE", "DELETE", key, headers, query=_version_query(version_id), accept=(404,))
+
+    async def beneath(self, key: str, version_id: str) -> Standing | None:
+        """What `version_id` of `key` covers; None also where versions may not be listed or read."""
+        lower = version_beneath(await self._versions(key), version_id)
+        try:
+            return await self.head(key, lower.id) if lower else None
+        except (Forbidden, Invalid):
+            return None
 
     async def purge(self, key: str) -> None:
         """Removes every version of an object of our own."""
         await self.delete(key)
-        try:
-            answer = await self._call("LIST VERSIONS", "list_object_versions", key, Prefix=key)
-        except (Forbidden, Invalid):
-            return  # no versions to be told of: what could be removed is
-        for entry in (*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())):
-            if entry["Key"] == key:
-                await self.delete(key, entry["VersionId"])
+        for version in await self._versions(key):
+            await self.delete(key, version.id)
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """The keys under `prefix`, 1,000 a request, asked for URL-encoded: XML cannot hold every byte of a key."""
@@ -277,6 +281,13 @@ class S3Store:
             return True
         raise self._client.error(operation, key, answer)
 
+    async def _versions(self, key: str) -> list[Version]:
+        """Everything that `key` has; nothing where there are no versions to be told of."""
+        try:
+            return read_versions(await self._call("LIST VERSIONS", "list_object_versions", key, Prefix=key), key)
+        except (Forbidden, Invalid):
+            return []
+
     async def _call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
         return await self._access.call(operation, method, key, **parameters)
 
@@ -291,3 +302,7 @@ class S3Store:
                 hint="looked at and tried again by itself",
                 ambiguous=True,
             )
+
+
+def _version_query(version_id: str | None) -> str:
+    return encode_query({"versionId": version_id}) if version_id else ""

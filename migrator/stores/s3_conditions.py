@@ -15,6 +15,7 @@ from migrator.core.errors import Forbidden, Invalid, ObjectError
 from migrator.core.model import CANARY, RESERVED_PREFIX, Side
 from migrator.core.ports import Store
 from migrator.stores.s3_headers import bare
+from migrator.stores.s3_versions import Version, read_versions
 
 FOLDER = f"{RESERVED_PREFIX}canary/"
 """Below this the canaries stand, in the source's own bucket."""
@@ -100,17 +101,9 @@ class Asking(Struct, frozen=True):
                 query = encode_query({"versionId": version.id})
                 await self.client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,))
 
-    async def versions(self, key: str) -> "list[Version]":
+    async def versions(self, key: str) -> list[Version]:
         """Versions and delete markers of exactly this key, the newest first."""
-        answer = await self.call("LIST VERSIONS", "list_object_versions", key, Prefix=key)
-        kinds = ((answer.get("Versions", ()), False), (answer.get("DeleteMarkers", ()), True))
-        found = [
-            Version(entry["VersionId"], entry["LastModified"].timestamp(), bool(entry["IsLatest"]), marker)
-            for entries, marker in kinds
-            for entry in entries
-            if entry["Key"] == key
-        ]
-        return sorted(found, key=lambda one: (one.latest, one.modified), reverse=True)
+        return read_versions(await self.call("LIST VERSIONS", "list_object_versions", key, Prefix=key), key)
 
     async def call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
         """One request that is not hot. Its errors are of the source."""
@@ -119,12 +112,3 @@ class Asking(Struct, frozen=True):
         except ObjectError as error:
             error.side = Side.SOURCE
             raise
-
-
-class Version(Struct, frozen=True):
-    """A version of an object, or a delete marker. `modified` is in seconds since the epoch."""
-
-    id: str
-    modified: float
-    latest: bool
-    marker: bool

@@ -17,8 +17,9 @@ from migrator.core.model import Side
 from migrator.core.objects import Standing
 from migrator.core.places import Place, s3_parts
 from migrator.core.ports import Store
-from migrator.stores.s3_conditions import Asking, Conditions, Note, Version
+from migrator.stores.s3_conditions import Asking, Conditions, Note
 from migrator.stores.s3_headers import standing_of
+from migrator.stores.s3_versions import Version
 
 CLOCKS = 5.0
 """Seconds by which the server's clock may be behind ours when a delete marker is taken for our own."""

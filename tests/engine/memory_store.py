@@ -121,9 +121,9 @@ class MemoryStore:
 
     async def head(self, key: str) -> Standing | None:
         self._count("HEAD")
-        if key not in self.objects:
-            return None
-        kept = self.objects[key][-1]
+        return self._standing(self.objects[key][-1]) if key in self.objects else None
+
+    def _standing(self, kept: Kept) -> Standing:
         sha256 = hashlib.sha256(kept.body).digest() if self.keeps_checksum else None
         if sha256 is None and (said := kept.upload.metadata.get(SHA256)):
             sha256 = bytes.fromhex(said)
@@ -153,6 +153,12 @@ class MemoryStore:
         if not self.objects[key]:
             del self.objects[key]
         self._maybe_fail("DELETE", after=True)
+
+    async def beneath(self, key: str, version_id: str) -> Standing | None:
+        self._count("LIST VERSIONS")
+        kept = self.objects.get(key, [])
+        place = [one.version_id for one in kept].index(version_id)
+        return self._standing(kept[place - 1]) if place else None
 
     async def purge(self, key: str) -> None:
         self.objects.pop(key, None)

@@ -139,6 +139,33 @@ async def test_overwrite_in_a_versioned_bucket_remembers_the_version() -> None:
     assert [kept.body for kept in mover.store.objects["a.jpg"]] == [b"old", BYTES]
 
 
+async def test_an_overwrite_whose_answer_was_lost_is_adopted_with_the_version_that_it_covered() -> None:
+    mover = Mover(MemoryStore(versioning=True), replace(HONOURS_ALL, versioned=True), on_conflict="overwrite")
+    mover.store.stand("a.jpg", b"old")
+    mover.store.fail("PUT", lost, after=True)
+    outcome = await mover.move(replace(a_task(), again=True))
+    assert isinstance(outcome, Stored)
+    assert (outcome.adopted, outcome.replaced) == (True, "version:v1")
+
+
+async def test_an_adopted_put_over_our_own_covers_what_stood_there_before_both() -> None:
+    mover = Mover(MemoryStore(versioning=True), replace(HONOURS_ALL, versioned=True), on_conflict="overwrite")
+    mover.store.stand("a.jpg", b"old")
+    await mover.move(task := replace(a_task(), again=True))
+    mover.store.stand("a.jpg", BYTES, **mover.store.objects["a.jpg"][-1].upload.metadata)
+    outcome = await mover.move(task)
+    assert isinstance(outcome, Stored)
+    assert (outcome.adopted, outcome.version_id, outcome.replaced) == (True, "v3", "version:v1")
+
+
+async def test_an_adopted_put_that_covers_nothing_replaced_nothing() -> None:
+    mover = Mover(MemoryStore(versioning=True), replace(HONOURS_ALL, versioned=True), on_conflict="overwrite")
+    mover.store.fail("PUT", lost, after=True)
+    outcome = await mover.move()
+    assert isinstance(outcome, Stored)
+    assert (outcome.adopted, outcome.replaced) == (True, None)
+
+
 async def test_overwrite_elsewhere_keeps_a_backup_first() -> None:
     mover = Mover(on_conflict="overwrite")
     mover.store.stand("a.jpg", b"old")

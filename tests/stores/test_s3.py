@@ -129,6 +129,28 @@ class TestVersions:
             assert standing is not None
             assert standing.version_id == first.version_id
 
+    async def test_what_a_version_covers(self, server: S3Server) -> None:
+        if server.name == "rclone":
+            pytest.skip(f"{server.name} keeps no versions")
+        async with opened(server) as store:
+            enable_versioning(server, store.bucket)
+            placed = [await store.put(upload_of(body, "a"), body, FREE) for body in (b"one", b"two", b"three")]
+            await store.put(upload_of(OTHER, "a-neighbour"), OTHER, FREE)
+            first, second, third = [one.version_id for one in placed if isinstance(one, Placed)]
+            beneath = [await store.beneath("a", version or "") for version in (third, second, first, "unknown")]
+            assert [one and (one.version_id, one.size) for one in beneath] == [(second, 3), (first, 3), None, None]
+
+    async def test_what_a_delete_marker_hides_is_not_covered(self, server: S3Server) -> None:
+        if server.name == "rclone":
+            pytest.skip(f"{server.name} keeps no versions")
+        async with opened(server) as store:
+            enable_versioning(server, store.bucket)
+            await store.put(upload_of(BODY, "a"), BODY, FREE)
+            await store.delete("a")
+            ours = await store.put(upload_of(OTHER, "a"), OTHER, FREE)
+            assert isinstance(ours, Placed)
+            assert await store.beneath("a", ours.version_id or "") is None
+
     async def test_purge_leaves_no_version(self, moto_server: S3Server) -> None:
         async with opened(moto_server) as store:
             enable_versioning(moto_server, store.bucket)

@@ -149,6 +149,7 @@ async def test_forbidden() -> None:
     async with served(lambda _: Reply(403, error_document("AccessDenied", "Access Denied"))) as (store, _):
         async for _, error in failures(store):
             assert type(error) is Forbidden
+        assert await store.beneath("a", "version") is None  # an object can be adopted without that
 
 
 async def test_another_region() -> None:
