@@ -248,7 +248,8 @@ class StoreContract:
             async with bound:
                 await store.put(upload_of(b"", key), b"", FREE)
 
-        await asyncio.gather(*(put(key) for key in (*names, "before", "nearly")))
+        await put(names[0])  # rclone's server fails now and then when two first puts make the same folder
+        await asyncio.gather(*(put(key) for key in (*names[1:], "before", "nearly")))
         pages = [page async for page in store.keys("many/")]
         assert [key for page in pages for key in page] == names
         assert max(len(page) for page in pages) <= 1000
