@@ -22,7 +22,7 @@ from migrator.core.errors import (
     Transient,
 )
 from migrator.core.keys import key_problem
-from migrator.core.model import CANARY, Side
+from migrator.core.model import CANARY, SMALL, Side
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
@@ -40,7 +40,7 @@ from migrator.stores.s3_headers import (
     read_listing,
     standing_of,
 )
-from migrator.stores.s3_versions import Version, read_versions, version_beneath
+from migrator.stores.s3_versions import Version, list_versions, version_beneath, versioning
 
 if TYPE_CHECKING:
     from migrator.core.orphans import Listed, Unfinished
@@ -109,7 +109,7 @@ class S3Store:
                 return Taken()  # what was to be replaced is no longer there
             raise
         if guards.digest is Digest.READ_BACK:
-            await self._read_back(upload.key, sha256)
+            await self._read_back(upload.key, len(body), sha256)
         return placed(answer.headers)
 
     async def head(self, key: str, version_id: str | None = None) -> Standing | None:
@@ -180,10 +180,9 @@ class S3Store:
     async def versioned(self) -> bool:
         """Whether versioning is on; a server that has none is not versioned."""
         try:
-            answer = await self._call("VERSIONING", "get_bucket_versioning")
+            return await versioning(self._client) == "Enabled"
         except Invalid:
             return False
-        return bool(answer.get("Status") == "Enabled")
 
     async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
         """Opens a multipart upload; its parts carry SHA-256 checksums unless MD5 is all that is asked for."""
@@ -284,24 +283,29 @@ class S3Store:
     async def _versions(self, key: str) -> list[Version]:
         """Everything that `key` has; nothing where there are no versions to be told of."""
         try:
-            return read_versions(await self._call("LIST VERSIONS", "list_object_versions", key, Prefix=key), key)
+            return await list_versions(self._client, key)
         except (Forbidden, Invalid):
             return []
 
     async def _call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
         return await self._access.call(operation, method, key, **parameters)
 
-    async def _read_back(self, key: str, sha256: bytes) -> None:
-        found = hashlib.sha256()
-        async for piece in self._client.stream(key):
-            found.update(piece)
-        if found.digest() != sha256:
+    async def _read_back(self, key: str, size: int, sha256: bytes) -> None:
+        if await self._hash_of(key, size) != sha256:
             raise Transient(
                 f"PUT {key}: it reads back as other bytes than were sent",
                 side=Side.DESTINATION,
                 hint="looked at and tried again by itself",
                 ambiguous=True,
             )
+
+    async def _hash_of(self, key: str, size: int) -> bytes:
+        if size <= SMALL:  # as nearly all are: one whole answer costs less than a stream, and loads nothing
+            return hashlib.sha256((await self._client.send("GET", "GET", key, {})).body).digest()
+        found = hashlib.sha256()
+        async for piece in self._client.stream(key):
+            found.update(piece)
+        return found.digest()
 
 
 def _version_query(version_id: str | None) -> str:

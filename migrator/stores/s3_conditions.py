@@ -4,18 +4,17 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from secrets import token_hex
-from typing import Any
 
 from msgspec import Struct, field
 
 from migrator.clients.aws import Access
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
-from migrator.core.errors import Forbidden, Invalid, ObjectError
-from migrator.core.model import CANARY, RESERVED_PREFIX, Side
+from migrator.core.errors import Forbidden, Invalid
+from migrator.core.model import CANARY, RESERVED_PREFIX
 from migrator.core.ports import Store
 from migrator.stores.s3_headers import bare
-from migrator.stores.s3_versions import Version, read_versions
+from migrator.stores.s3_versions import Version, list_versions, versioning
 
 FOLDER = f"{RESERVED_PREFIX}canary/"
 """Below this the canaries stand, in the source's own bucket."""
@@ -66,12 +65,11 @@ class Asking(Struct, frozen=True):
     async def versioning(self) -> str | None:
         """The bucket's own word; empty where it has no versions."""
         try:
-            answer = await self.call("VERSIONING", "get_bucket_versioning")
+            return await versioning(self.client)
         except Invalid:
             return ""  # a server that knows no versions
         except Forbidden:
             return None
-        return str(answer.get("Status") or "")
 
     async def _put_canary(self) -> str:
         digest = hashlib.sha256(CANARY).hexdigest()
@@ -103,12 +101,4 @@ class Asking(Struct, frozen=True):
 
     async def versions(self, key: str) -> list[Version]:
         """Versions and delete markers of exactly this key, the newest first."""
-        return read_versions(await self.call("LIST VERSIONS", "list_object_versions", key, Prefix=key), key)
-
-    async def call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
-        """One request that is not hot. Its errors are of the source."""
-        try:
-            return await self.access.call(operation, method, key, **parameters)
-        except ObjectError as error:
-            error.side = Side.SOURCE
-            raise
+        return await list_versions(self.client, key)

@@ -1,10 +1,18 @@
-"""What a bucket says of the versions of one key (ListObjectVersions)."""
+"""What a bucket says of its versions: whether there are any, and those of one key (ListObjectVersions)."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from urllib.parse import unquote_plus
 
 from msgspec import Struct
+
+from migrator.clients.refusals import read_element, read_error
+from migrator.clients.s3 import S3Client
+from migrator.clients.signing import encode_query
+
+_ENTRY = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
 
 
 class Version(Struct, frozen=True):
@@ -16,16 +24,38 @@ class Version(Struct, frozen=True):
     marker: bool
 
 
-def read_versions(answer: Mapping[str, Any], key: str) -> list[Version]:
-    """Versions and delete markers of exactly this key, the newest first."""
-    kinds = ((answer.get("Versions", ()), False), (answer.get("DeleteMarkers", ()), True))
-    found = [
-        Version(entry["VersionId"], entry["LastModified"].timestamp(), bool(entry["IsLatest"]), marker)
-        for entries, marker in kinds
-        for entry in entries
-        if entry["Key"] == key
-    ]
+async def versioning(client: S3Client) -> str:
+    """The bucket's own word: Enabled, Suspended, or empty where there was never any.
+
+    Raises Forbidden, or Invalid where the server knows no versions.
+    """
+    answer = await client.send("VERSIONING", "GET", "", {}, query="versioning=")
+    status = read_element(answer.body, "Status")
+    if not status and read_error(answer.body)[0]:  # not by the root's name: servers call it as they like
+        raise client.error("VERSIONING", "", answer._replace(status=500))
+    return status
+
+
+async def list_versions(client: S3Client, key: str) -> list[Version]:
+    """Versions and delete markers of exactly this key, the newest first. Raises as `versioning`."""
+    # Asked for URL-encoded: XML cannot hold every byte of a key. The key itself is the first of those that begin so.
+    query = encode_query({"versions": "", "encoding-type": "url", "prefix": key})
+    answer = await client.send("LIST VERSIONS", "GET", "", {}, query=query)
+    client.told("LIST VERSIONS", key, answer, "ListVersionsResult", empty=True)
+    encoded = read_element(answer.body, "EncodingType") == "url"
+    entries = [(kind == b"DeleteMarker", entry) for kind, entry in _ENTRY.findall(answer.body)]
+    found = [_version(entry, marker=marker) for marker, entry in entries if _key(entry, encoded=encoded) == key]
     return sorted(found, key=lambda one: (one.latest, one.modified), reverse=True)
+
+
+def _key(entry: bytes, *, encoded: bool) -> str:
+    key = read_element(entry, "Key")
+    return unquote_plus(key) if encoded else key
+
+
+def _version(entry: bytes, *, marker: bool) -> Version:
+    modified = datetime.fromisoformat(read_element(entry, "LastModified")).timestamp()
+    return Version(read_element(entry, "VersionId"), modified, read_element(entry, "IsLatest") == "true", marker)
 
 
 def version_beneath(versions: Sequence[Version], version_id: str) -> Version | None:

@@ -25,7 +25,7 @@ from migrator.core.errors import (
     Throttled,
     Transient,
 )
-from migrator.core.model import MIB
+from migrator.core.model import MIB, SMALL
 from migrator.core.objects import PUT_ID, Digest, Guards, Part, Placed, Taken, Upload
 from migrator.stores.s3 import S3Store
 from tests.servers.s3 import SECRET_KEY, free_port
@@ -225,6 +225,13 @@ async def test_an_error_with_status_200(call: str) -> None:
         assert error.ambiguous
 
 
+async def test_an_error_with_status_200_says_nothing_of_versions() -> None:
+    document = error_document("InternalError", "We encountered an internal error.")
+    async with served(lambda _: Reply(200, document)) as (store, _):
+        for call in (store.versioned(), store.beneath("photos/one.jpg", "v1"), store.purge("photos/one.jpg")):
+            assert type(await failure(call)) is Transient
+
+
 async def test_a_precondition_that_does_not_hold() -> None:
     async with served(lambda _: Reply(412, error_document("PreconditionFailed"))) as (store, _):
         assert isinstance(await store.put(UPLOAD, BODY, PUT), Taken)
@@ -261,12 +268,14 @@ async def test_an_endless_error_is_not_read_to_its_end() -> None:
     assert "InternalError" in error.message
 
 
-async def test_read_back_finds_what_the_server_made_of_it() -> None:
+@pytest.mark.parametrize("body", [BODY, bytes(SMALL + 1)], ids=["small", "large"])
+async def test_read_back_finds_what_the_server_made_of_it(body: bytes) -> None:
     def script(request: Request) -> Reply:
         return OK if request.method == "PUT" else Reply(200, b"other bytes")
 
+    upload = replace(UPLOAD, size=len(body), sha256=hashlib.sha256(body).digest())
     async with served(script) as (store, server):
-        error = await failure(store.put(UPLOAD, BODY, Guards(absent=False, digest=Digest.READ_BACK)))
+        error = await failure(store.put(upload, body, Guards(absent=False, digest=Digest.READ_BACK)))
     assert type(error) is Transient
     assert error.ambiguous
     assert [request.method for request in server.requests] == ["PUT", "GET"], "and nothing was deleted"
