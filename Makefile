@@ -3,6 +3,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
+# Without bytecode each of the thousand processes that the tests start would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check format lint types layers docs coverage sample smoke conformance servers bench bench-images bench-ledger faults clean
 

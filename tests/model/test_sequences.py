@@ -190,7 +190,7 @@ def hold(server: S3Server, count: int, number: int | None) -> None:
 
 @pytest.mark.timeout(600)
 def test_sequences(moto_server: S3Server) -> None:
-    hold(moto_server, 50, None)
+    hold(moto_server, 20, None)
 
 
 @pytest.mark.faults
