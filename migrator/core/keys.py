@@ -40,13 +40,13 @@ class Template(Struct, frozen=True):
 
     def fill(self, values: Mapping[str, str | None]) -> str:
         """The text. Raises TemplateError naming the first value that is missing or null."""
-        pieces = list(self.pieces)
-        for i in range(1, len(pieces), 2):
-            value = values.get(pieces[i])
-            if value is None:
-                raise TemplateError(f"{{{pieces[i]}}} has no value here")
-            pieces[i] = value
-        return "".join(pieces)
+        pieces: list[str | None] = list(self.pieces)
+        pieces[1::2] = map(values.get, self.names)
+        try:
+            return "".join(pieces)  # type: ignore[arg-type]
+        except TypeError:
+            missing = next(name for name in self.names if values.get(name) is None)
+            raise TemplateError(f"{{{missing}}} has no value here") from None
 
 
 def compile_template(text: str) -> Template:
