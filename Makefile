@@ -2,7 +2,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
 BIN := $(VENV)/bin
-JOBS ?= auto
+# One more than there are processors: tests wait for servers a fifth of their time.
+JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)))
 # Without bytecode each of the thousand processes that the tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -12,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 $(VENV)/installed: pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,bench]'
 	@touch $@
 
 demo: $(VENV)/installed ## the main job on an embedded S3, on this machine only
@@ -39,9 +40,10 @@ docs: $(VENV)/installed ## write the reference anew from the code; a test fails 
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/generate_cli.py
 
+# What `make smoke` runs is left to it.
 coverage: $(VENV)/installed ## the tests but the fault rows', with line and branch coverage, at least 90 % of migrator/
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults" \
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not faults" --ignore=tests/smoke \
 	--cov=migrator --cov-branch --cov-report=term --cov-fail-under=90
 
 # Without coverage, which costs processes that are killed and begun again half as much once more; the longest first.

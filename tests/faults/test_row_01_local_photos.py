@@ -77,7 +77,7 @@ def kill_until_done(folder: Path, server: Server, kills: int, count: int, reques
 
 @pytest.mark.timeout(300)
 def test_row_01_local_photos_killed_and_run_again(folder: Path, server: Server) -> None:
-    kill_until_done(folder, server, min(4, fault_kills(4)), count=16, requests=60)
+    kill_until_done(folder, server, min(2, fault_kills(2)), count=16, requests=60)
 
 
 @pytest.mark.slow

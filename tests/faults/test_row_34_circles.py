@@ -91,6 +91,7 @@ def photos_go_round(folder: Path, server: Server, kills: int, count: int, *, ver
         print(f"{count} photographs: {done} kills of the migration, {undone} of its rollback")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_photos_and_their_rows_are_as_they_were_before(folder: Path, server: Server) -> None:
     photos_go_round(folder, server, min(2, fault_kills(2)), 8, versioned=True)

@@ -310,7 +310,10 @@ def test_nothing_is_undone_without_the_name(folder: Path, bucket: Bucket) -> Non
     assert snapshot(bucket) == after
 
 
-@pytest.mark.parametrize(("original", "versioned"), [(True, True), (False, False)], ids=["original", "variants-only"])
+@pytest.mark.parametrize(
+    ("original", "versioned"),
+    [pytest.param(True, True, id="original"), pytest.param(False, False, id="variants-only", marks=pytest.mark.slow)],
+)
 @pytest.mark.timeout(600)
 def test_variants_that_a_kill_kept_from_the_ledger_go_too(
     folder: Path, bucket: Bucket, proxy: Proxy, original: bool
