@@ -2,9 +2,8 @@
 
 import os
 import random
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -97,19 +96,10 @@ def versioned() -> bool:
 class Rolling(Migration):
     """The same migration, of which every run is a rollback."""
 
+    words = ("rollback", "--yes", "--drop-columns")
+
     def __init__(self, migration: Migration) -> None:
         self.__dict__.update(migration.__dict__)
-
-    def start(
-        self,
-        *arguments: str,
-        before: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-    ) -> subprocess.Popen[str]:
-        words = arguments or ("rollback", "--yes", "--drop-columns")
-        return super().start(*words, before=before, environment=environment, stdout=stdout, stderr=stderr)
 
 
 def miscounted(migration: Migration) -> list[tuple[Any, ...]]:

@@ -4,8 +4,7 @@ import json
 import os
 import random
 import signal
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -281,17 +280,6 @@ class Cleaning(Migration):
     def __init__(self, migration: Migration, *words: str) -> None:
         self.__dict__.update(migration.__dict__)
         self.words = words or ("cleanup", "--yes", "--without-condition")
-
-    def start(
-        self,
-        *arguments: str,
-        before: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
-        stdout: int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-    ) -> "subprocess.Popen[str]":
-        words = arguments or self.words
-        return super().start(*words, before=before, environment=environment, stdout=stdout, stderr=stderr)
 
 
 def _killed_at_any_moment(folder: Path, server: Server, bucket: Bucket, proxy: Proxy, kills: int) -> None:

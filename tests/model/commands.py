@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,6 +46,7 @@ class Commands:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = {**environment, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+        self._words = TemporaryDirectory(prefix="migrator-said-")
 
     def __enter__(self) -> Self:
         self._server = subprocess.Popen(
@@ -53,29 +55,51 @@ class Commands:
             stdout=subprocess.PIPE,
             env=self._environment,
             text=True,
+            start_new_session=True,
         )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.kill()
+        os.killpg(self._server.pid, signal.SIGKILL)
         self._server.communicate()
+        self._words.cleanup()
 
-    def run(self, folder: Path, arguments: Sequence[str], kill_at: int = 0) -> Ended:
+    def run(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        kill_at: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:
         """`migrator ARGUMENTS` in `folder`; killed at its moment `kill_at`, if it lives that long."""
         assert self._server.stdin
         assert self._server.stdout
-        order = {"folder": str(folder), "arguments": list(arguments), "kill_at": kill_at}
+        order = {
+            "folder": str(folder),
+            "arguments": list(arguments),
+            "kill_at": kill_at,
+            "environment": dict(self._environment if environment is None else environment),
+            "words": self._words.name,
+        }
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
         status = int(self._server.stdout.readline())
-        return Ended(status, (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
+        out, err = (Path(self._words.name, name).read_text(errors="replace") for name in ("out", "err"))
+        return Ended(status, out, err)
 
 
 def serve() -> None:
     """Answers orders on stdin with the status of what was run."""
-    for package in ("migrator", "sqlalchemy.dialects.sqlite", "aiobotocore", "sqlite_utils"):
+    for package in (
+        "migrator",
+        *(f"sqlalchemy.dialects.{name}" for name in ("sqlite", "postgresql.psycopg", "mysql.pymysql")),
+        "psycopg",
+        "pymysql",
+        "aiobotocore",
+        "sqlite_utils",
+    ):
         _warm(package)
     from migrator.cli.app import application
 
@@ -102,10 +126,12 @@ def _warm(package: str) -> None:
 def _run(command: Callable[[Sequence[str]], object], order: dict[str, Any]) -> None:
     status = 1
     try:
-        os.chdir(order["folder"])
-        for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
+        for number, name in ((0, os.devnull), (1, f"{order['words']}/out"), (2, f"{order['words']}/err")):
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(name, flags, 0o600), number)
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
         if order["kill_at"]:
             arm(order["kill_at"])
         command(order["arguments"])
