@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
+from hypothesis import HealthCheck, settings
 
 from tests.servers import s3
 from tests.servers.s3 import S3Server
+
+# A machine that is busy with other things is no fault of an example.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)
