@@ -117,8 +117,8 @@ class Migration:
         whole = {**self.environment, **(environment or {})}
         commands = _warm()
         try:
-            ended = commands.run(self.folder, self._arguments(arguments), environment=whole)
-        except BaseException:  # the test's time is up: what hangs must not keep the next test waiting
+            ended = commands.run(self.folder, self._arguments(arguments), environment=whole, timeout=TIMEOUT)
+        except BaseException:  # time is up, its own or the test's: what hangs must not keep the next test waiting
             _warm.cache_clear()
             commands.__exit__(None, None, None)
             raise

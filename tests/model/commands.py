@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import sqlite3
 import subprocess
@@ -72,8 +73,12 @@ class Commands:
         arguments: Sequence[str],
         kill_at: int = 0,
         environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> Ended:
-        """`migrator ARGUMENTS` in `folder`; killed at its moment `kill_at`, if it lives that long."""
+        """`migrator ARGUMENTS` in `folder`; killed at its moment `kill_at`, if it lives that long.
+
+        Raises TimeoutExpired after `timeout` seconds; then nothing more can be run here.
+        """
         assert self._server.stdin
         assert self._server.stdout
         order = {
@@ -85,6 +90,8 @@ class Commands:
         }
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
+        if not select.select([self._server.stdout], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(list(arguments), timeout or 0)
         status = int(self._server.stdout.readline())
         out, err = (Path(self._words.name, name).read_text(errors="replace") for name in ("out", "err"))
         return Ended(status, out, err)
