@@ -34,8 +34,6 @@ _PLAIN = frozenset({str, bool, type(None)})
 def spelled(values: Mapping[str, object]) -> str:
     """Column -> value as a JSON object, names sorted. Raises TypeError, naming the column, for a type no column has."""
     try:
-        if len(values) > 1 and _PLAIN.issuperset(map(type, values.values())):
-            return _dumped(values)
         return _dumped(_object(values))
     except _Foreign as error:
         column = next(name for name, value in values.items() if not _known(value))
