@@ -214,6 +214,12 @@ def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     return encoded
 
 
+def read_key(entry: bytes, *, encoded: bool) -> str:
+    """The key in one entry of a listing; `encoded` says that its keys are URL-encoded."""
+    key = read_element(entry, "Key")
+    return unquote_plus(key) if encoded else key
+
+
 def read_listing(body: bytes) -> tuple[list[str], str]:
     """The keys of one page of ListObjectsV2, and the token of the next page (empty: that was the last)."""
     keys = [html.unescape(found.decode()) for found in _KEY.findall(body)]

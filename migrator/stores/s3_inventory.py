@@ -4,7 +4,6 @@ import html
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime
-from urllib.parse import unquote_plus
 
 from migrator.clients.aws import Access
 from migrator.clients.refusals import read_element
@@ -12,7 +11,7 @@ from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
 from migrator.core.errors import Gone
 from migrator.core.orphans import Listed, Unfinished
-from migrator.stores.s3_headers import bare
+from migrator.stores.s3_headers import bare, read_key
 
 _ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 
@@ -31,10 +30,9 @@ async def listed(client: S3Client, prefix: str, after: str) -> AsyncIterator[lis
 
 
 def _listed(entry: bytes, *, encoded: bool) -> Listed:
-    key = read_element(entry, "Key")
     modified = read_element(entry, "LastModified")
     return Listed(
-        unquote_plus(key) if encoded else key,
+        read_key(entry, encoded=encoded),
         int(read_element(entry, "Size") or 0),
         bare(html.unescape(read_element(entry, "ETag"))),
         datetime.fromisoformat(modified).timestamp() if modified else None,

@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from urllib.parse import unquote_plus
 
 from msgspec import Struct
 
 from migrator.clients.refusals import read_element, read_error
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
+from migrator.stores.s3_headers import read_key
 
 _ENTRY = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
 
@@ -44,13 +44,8 @@ async def list_versions(client: S3Client, key: str) -> list[Version]:
     client.told("LIST VERSIONS", key, answer, "ListVersionsResult", empty=True)
     encoded = read_element(answer.body, "EncodingType") == "url"
     entries = [(kind == b"DeleteMarker", entry) for kind, entry in _ENTRY.findall(answer.body)]
-    found = [_version(entry, marker=marker) for marker, entry in entries if _key(entry, encoded=encoded) == key]
+    found = [_version(entry, marker=marker) for marker, entry in entries if read_key(entry, encoded=encoded) == key]
     return sorted(found, key=lambda one: (one.latest, one.modified), reverse=True)
-
-
-def _key(entry: bytes, *, encoded: bool) -> str:
-    key = read_element(entry, "Key")
-    return unquote_plus(key) if encoded else key
 
 
 def _version(entry: bytes, *, marker: bool) -> Version:
