@@ -117,7 +117,8 @@ def _plan_variants(
 
 def _hold_back_records(connection: sqlite3.Connection, chosen: str) -> None:
     """Rows that were about to be updated would point at nothing: they wait for their object as before."""
-    waiting = "state = 'ready' AND item IN (SELECT value FROM json_each(?))"
+    # By their items: the index of what is ready holds all that waits, be it millions.
+    waiting = "+state = 'ready' AND item IN (SELECT value FROM json_each(?))"
     moves = RecordMoves()
     for source, count in connection.execute(
         f"SELECT source, count(*) FROM records WHERE {waiting} GROUP BY 1", (chosen,)

@@ -117,7 +117,8 @@ def stale_uploads(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 def forget_upload(connection: sqlite3.Connection, key: str, upload_id: str) -> None:
     """An upload that was aborted."""
     connection.execute(
-        "DELETE FROM uploads WHERE upload_id = ? AND item IN (SELECT id FROM items WHERE key = ?)", (upload_id, key)
+        "DELETE FROM uploads WHERE upload_id = ? AND (SELECT key FROM items WHERE items.id = uploads.item) = ?",
+        (upload_id, key),
     )
 
 

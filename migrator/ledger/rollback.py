@@ -52,12 +52,10 @@ def keep_backups(connection: sqlite3.Connection, backups: Sequence[tuple[str, in
     )
     # Of an object that was adopted after a kill the ledger does not know what it replaced. It has to when the backup is
     # gone: else what this rollback brings back, killed before that is settled, would be taken for somebody's.
-    pairs = orjson.dumps([(name, key) for name, _, key in backups]).decode()
-    for table in ("items", "variants"):
-        connection.execute(
-            f"UPDATE {table} SET replaced = 'backup:' || json_extract(value, '$[1]') FROM json_each(?)"
-            f" WHERE {table}.key = json_extract(value, '$[0]') AND state = 'stored' AND replaced IS NULL",
-            (pairs,),
+    pairs = [(f"backup:{key}", name) for name, _, key in backups]
+    for table, one in (("items", "collides IS NULL"), ("variants", "1")):
+        connection.executemany(
+            f"UPDATE {table} SET replaced = ? WHERE key = ? AND {one} AND state = 'stored' AND replaced IS NULL", pairs
         )
 
 

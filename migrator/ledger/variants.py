@@ -142,9 +142,9 @@ def change_state(connection: sqlite3.Connection, names: Sequence[tuple[int, str,
     count(connection, texts, -1)
     change_rows(
         connection,
-        f"UPDATE variants SET state = '{then}' WHERE (item, name, format) IN (VALUES ",
+        f"UPDATE variants SET state = '{then}' FROM (VALUES ",
         "(?, ?, ?)",
-        ")",
+        ") AS v WHERE item = v.column1 AND name = v.column2 AND format = v.column3",
         found,
     )
     count(connection, texts, 1)
@@ -168,7 +168,7 @@ def lacking(
     """See the port; `wanted` is source number -> (source name, variants)."""
     numbers = ", ".join(map(str, wanted))
     # What a scan found in place was never claimed: its variants are made here, whoever asks.
-    asked = "(EXISTS (SELECT 1 FROM variants WHERE item = items.id AND state = 'planned') OR fault = 'in-place')"
+    asked = "(EXISTS (SELECT 1 FROM variants WHERE item = items.id AND +state = 'planned') OR fault = 'in-place')"
     only = f" AND {asked}" if planned_only else ""
     rows = connection.execute(
         "SELECT id, source, location, key, size, fingerprint, fields, sealed, coalesce(stored_size, size), sha256,"
