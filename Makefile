@@ -1,5 +1,5 @@
-# Every target makes the virtual environment it needs. PYTHON names the interpreter to make it from.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+# Every target makes the virtual environment it needs. PYTHON names the interpreter to make it from: the newest, the fastest.
+PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV ?= .venv
 BIN := $(VENV)/bin
 # One more than there are processors: tests wait for servers a fifth of their time.
