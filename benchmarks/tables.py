@@ -6,6 +6,7 @@ python -m benchmarks.tables [--rows N] [--updates N] [--rounds N] [--only plan|u
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from sqlalchemy import make_url
 
 from benchmarks.ledger import MB, ROOT, Figure, shown
 from benchmarks.measuring import measure, wait_for_quiet
+from migrator.cli import COLLECT_EVERY
 from migrator.cli.observers.several import Silent
 from migrator.core.loading import load
 from migrator.core.model import Settlement, Stored
@@ -154,6 +156,7 @@ def _configured(folder: Path) -> Path:
 
 def measure_update(rows: int, rounds: int, folder: Path) -> list[Figure]:
     """The median of some rounds, each on a table of its own."""
+    gc.set_threshold(COLLECT_EVERY)  # as the command itself does
     used = []
     for number in range(rounds):
         with database(rows) as url:

@@ -240,7 +240,7 @@ def report(options: argparse.Namespace, server: str, cases: dict[str, scoring.Re
         "concurrency": options.concurrency,
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": sys.version,
         "peers": [version_of([s5cmd_binary(), "version"]), version_of([str(RCLONE), "version"])],
         "cases": {case: asdict(result) for case, result in cases.items()},
     }
