@@ -14,18 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from migrator.cli.app import application
+from tests.ended import Ended
 from tests.servers.s3 import S3Server
 
 MIGRATOR = [sys.executable, "-m", "migrator"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended and what it said."""
-
-    status: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True, slots=True)

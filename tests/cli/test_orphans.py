@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from migrator.core.objects import PUT_ID
-from tests.cli.conftest import Ended, Project
+from tests.cli.conftest import Project
+from tests.ended import Ended
 from tests.faults.actions import answer, s3_error
 from tests.faults.proxy import Proxy, Rule
 

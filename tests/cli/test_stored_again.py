@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Ended, Project
+from tests.cli.conftest import Project
 from tests.cli.test_variants import SOURCE, THUMB, fill
+from tests.ended import Ended
 from tests.servers.s3 import S3Server
 
 TABLE = """

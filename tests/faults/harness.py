@@ -8,30 +8,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.ended import Ended
 from tests.faults.checker import ACCESS_KEY, SECRET_KEY, Bucket, check
 from tests.model.commands import Commands
 
 TIMEOUT = 100
 """Seconds after which a run counts as hung."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """How a run ended; a negative status is the signal that ended it."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def words(self) -> str:
-        """Everything it said."""
-        return self.stdout + self.stderr
 
 
 class Migration:
@@ -109,7 +95,7 @@ class Migration:
         environment: Mapping[str, str] | None = None,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
-    ) -> Finished:
+    ) -> Ended:
         """Runs it to its end. Raises TimeoutExpired when it hangs."""
         if before or stdout != subprocess.PIPE or stderr != subprocess.PIPE:
             return finish(self.start(*arguments, before=before, environment=environment, stdout=stdout, stderr=stderr))
@@ -117,12 +103,11 @@ class Migration:
         whole = {**self.environment, **(environment or {})}
         commands = _warm()
         try:
-            ended = commands.run(self.folder, self._arguments(arguments), environment=whole, timeout=TIMEOUT)
+            return commands.run(self.folder, self._arguments(arguments), environment=whole, timeout=TIMEOUT)
         except BaseException:  # time is up, its own or the test's: what hangs must not keep the next test waiting
             _warm.cache_clear()
             commands.__exit__(None, None, None)
             raise
-        return Finished(ended.status, ended.out, ended.err)
 
     def _arguments(self, arguments: Sequence[str]) -> list[str]:
         return [*(arguments or self.words), "-c", str(self.config)]
@@ -148,14 +133,14 @@ def _warm() -> Commands:
     return Commands(os.environ).__enter__()
 
 
-def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Finished:
+def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Ended:
     """Waits for the end of a run; one that hangs is killed and raises TimeoutExpired."""
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         kill(process)
         raise
-    return Finished(process.returncode, stdout or "", stderr or "")
+    return Ended(process.returncode, stdout or "", stderr or "")
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -20,8 +20,9 @@ from typing import Any
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from benchmarks.photographs import photograph_jpeg
+from tests.ended import Ended
 from tests.faults.checker import Bucket, audit_differences, tally_differences
-from tests.faults.harness import TIMEOUT, Finished, Migration, finish
+from tests.faults.harness import TIMEOUT, Migration, finish
 from tests.faults.two_buckets_database import Database
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "local-photos.toml"
@@ -193,7 +194,7 @@ class LocalPhotos(Migration):
         self.environment["RENDERS"] = str(self.folder / f"renders-{len(self.settled)}")
         return super().start(*arguments, **options)
 
-    def run(self, *arguments: str, **options: Any) -> Finished:
+    def run(self, *arguments: str, **options: Any) -> Ended:
         """Rendering hundreds of photographs takes its time."""
         return finish(self.start(*arguments, **options), 10 * TIMEOUT)
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.actions import answer, s3_error
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, lots_source, tree_source
+from tests.faults.harness import Migration, lots_source, tree_source
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.wire import Answer
 from tests.faults.world import small_tree
@@ -33,7 +34,7 @@ CANARIES = {
 }
 
 
-def leaks(migration: Migration, runs: list[Finished]) -> list[str]:
+def leaks(migration: Migration, runs: list[Ended]) -> list[str]:
     """Where which canary was found."""
     places = {f"output {number}": run.words.encode() for number, run in enumerate(runs)}
     for path in migration.folder.rglob("*"):
@@ -133,7 +134,7 @@ def rows_source(**settings: str) -> dict[str, Any]:
     }
 
 
-def everything(migration: Migration) -> list[Finished]:
+def everything(migration: Migration) -> list[Ended]:
     """Every command that reads or shows a database."""
     commands = (("test-connection",), ("plan", "-vv"), ("migrate", "-vv"), ("migrate", "-vv", "--json"))
     runs = [migration.run(*command) for command in commands]

@@ -140,7 +140,7 @@ def test_a_bucket_is_as_it_was_before(folder: Path, bucket: Bucket) -> None:
     dry = migration.run("rollback", "--dry-run")
     assert dry.status == 0, dry.words
     for key in FILES:
-        assert (f" {key}: would be" in dry.stdout) is (key != "photos/5.bin")
+        assert (f" {key}: would be" in dry.out) is (key != "photos/5.bin")
     finished = migration.run("rollback", "--yes")
     assert finished.status == 0, finished.words
     assert snapshot(bucket) == before
@@ -215,8 +215,8 @@ def test_row_34_what_somebody_changed_since_is_left_alone(folder: Path, bucket: 
     dry, finished = migration.run("rollback", "--dry-run"), migration.run("rollback", "--yes")
     for said in (dry, finished):
         assert said.status == 1, said.words
-        assert "2 objects" in said.stdout
-        assert "somebody put something else there since" in said.stdout
+        assert "2 objects" in said.out
+        assert "somebody put something else there since" in said.out
     left = snapshot(bucket)
     assert left.pop("photos/1.bin null True")[0] == b"somebody's"
     assert left.pop("photos/3.bin null True")[0] == b"somebody's too"
@@ -242,8 +242,8 @@ def test_row_34_a_row_that_somebody_changed_keeps_its_object(folder: Path, best_
         database.execute(f"UPDATE s3_images SET image_type = 'theirs' WHERE image_id = '{row}'")
         finished = migration.run("rollback", "--yes", "--drop-columns")
         assert finished.status == 1, finished.words
-        assert "somebody changed image_type since it was updated" in finished.stdout
-        assert "1 row holds a value in it" in finished.stdout
+        assert "somebody changed image_type since it was updated" in finished.out
+        assert "1 row holds a value in it" in finished.out
         now = database.table()
         changed = now.pop(row)
         assert (changed["s3_key_processed"], changed["image_type"]) == (key, "theirs")

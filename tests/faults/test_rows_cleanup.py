@@ -59,7 +59,7 @@ def cleanup(migration: Migration, *arguments: str, status: int = 0) -> dict[str,
     """Its summary."""
     finished = migration.run("cleanup", "--json", *(arguments or ("--yes",)))
     assert finished.status == status, finished.words
-    found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(finished.out.splitlines()[-1])
     return found
 
 
@@ -134,7 +134,7 @@ def _damaged_keep_theirs(folder: Path, bucket: Bucket, contents: Mapping[str, by
     assert finish(migration.start("verify"), 600).status == 1
     intact = {key: body for key, body in contents.items() if key not in early}
     late = damage(bucket, intact, number // 2, draw)
-    told = json.loads(finish(migration.start("cleanup", "--yes", "--json"), 600).stdout.splitlines()[-1])
+    told = json.loads(finish(migration.start("cleanup", "--yes", "--json"), 600).out.splitlines()[-1])
     assert kept(told) == {"differs": len(early), "object-changed": len(late)}, f"FAULT_SEED={seed}"
     assert told["exit_status"] == 1, "what was proven before and is damaged now has to be said"
     left = {key for key in contents if (folder / "tree" / key).exists()}
@@ -189,7 +189,7 @@ def test_the_last_copy_is_never_undone(folder: Path, bucket: Bucket) -> None:
     s3 = bucket.client()
     standing = {entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket.name)["Contents"]}
     assert standing == only
-    assert "dir0/file0.bin: left alone (its source is gone for good, so it may be the only copy)" in finished.stdout
+    assert "dir0/file0.bin: left alone (its source is gone for good, so it may be the only copy)" in finished.out
     for key in only:
         path = folder / "tree" / key
         path.parent.mkdir(exist_ok=True)
@@ -208,7 +208,7 @@ def test_nothing_is_put_over_what_appeared_since(folder: Path, bucket: Bucket) -
     new.write_bytes(b"new")
     finished = migration.run("rollback", "--yes")
     assert finished.status == 1, finished.words
-    assert "something else stands at its place since" in finished.stdout
+    assert "something else stands at its place since" in finished.out
     assert new.read_bytes() == b"new"
     assert trashed(folder / "tree") == {"dir0/file0.bin"}
     keys = {entry["Key"] for entry in bucket.client().list_objects_v2(Bucket=bucket.name)["Contents"]}
@@ -349,7 +349,7 @@ def test_row_30_a_signal_drains_and_the_next_cleanup_goes_on(folder: Path, bucke
     os.kill(process.pid, signal.SIGINT)
     ended = finish(process)
     assert ended.status == 130, ended.words
-    assert "the same command again goes on where this stopped" in ended.stdout
+    assert "the same command again goes on where this stopped" in ended.out
     assert "Traceback" not in ended.words
     proxy.rules.clear()
     went = len(trashed(folder / "tree"))

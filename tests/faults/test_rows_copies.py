@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults.actions import answer, delay, lose_answer, s3_error
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, finish, kill
+from tests.faults.harness import Migration, finish, kill
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.servers import Server
 from tests.faults.wire import Answer
@@ -79,7 +80,7 @@ def assert_all_carried(server: Server, bucket: Bucket, old: Bucket, keys: Any) -
             assert {tag["Key"]: tag["Value"] for tag in tags} == {"a": "b", "c": "d e"}
 
 
-def run(migration: Migration, *arguments: str) -> Finished:
+def run(migration: Migration, *arguments: str) -> Ended:
     return migration.run("migrate", *arguments)
 
 

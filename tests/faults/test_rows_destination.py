@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.actions import answer, s3_error
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration
+from tests.faults.harness import Migration
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.servers import Server
 from tests.faults.wire import Answer
@@ -21,7 +22,7 @@ DATA = r"/(dir|large)[^?]*$"
 PART = r"/large[^?]*\?.*partNumber="
 
 
-def run_through(proxy: Proxy, folder: Path, bucket: Bucket, *rules: Rule, **keys: Any) -> tuple[Migration, Finished]:
+def run_through(proxy: Proxy, folder: Path, bucket: Bucket, *rules: Rule, **keys: Any) -> tuple[Migration, Ended]:
     """One whole run whose requests meet `rules`."""
     migration = Migration(folder, bucket, endpoint=proxy.url, **keys)
     proxy.rules += rules
@@ -112,7 +113,7 @@ def test_row_04_what_the_server_does_not_honour_is_named(folder: Path, bucket: B
     proxy.rules += ignore_preconditions()
     lax = migration.run("test-connection")
     assert strict.status == lax.status == 0, lax.words
-    assert strict.stdout != lax.stdout
+    assert strict.out != lax.out
     assert bucket.client().list_objects_v2(Bucket=bucket.name)["KeyCount"] == 0, "the canaries are gone"
 
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.photographs import photograph_jpeg
+from tests.ended import Ended
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, lots_source, table, tree_source
+from tests.faults.harness import Migration, lots_source, table, tree_source
 from tests.faults.proxy import Proxy
 from tests.faults.test_rows_sources import IMPOSTORS
 from tests.faults.wire import Answer
@@ -83,7 +84,7 @@ def unmade(migration: Migration) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def run_measured(migration: Migration, largest: int, **environment: str) -> Finished:
+def run_measured(migration: Migration, largest: int, **environment: str) -> Ended:
     """A run of which no process may ever hold more than `largest` bytes."""
     peak = migration.folder / "peak"
     finished = migration.run(before=(sys.executable, "-c", MEASURE, str(peak)), environment=environment)
@@ -111,7 +112,7 @@ def test_row_24_hostile_images_cost_their_variants_only(folder: Path, bucket: Bu
         assert all(re.search(pattern, message) for _, message in faults), (key, faults)
     images = {f"bad/{name}" for name in hostile.cut() | hostile.bombs() | hostile.liars()}
     assert failed.keys() >= images - {"bad/bomb.webp"}, "what begins like an image is told of"
-    assert "Variants not made" in finished.stdout
+    assert "Variants not made" in finished.out
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from threading import Event
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, finish
+from tests.faults.harness import Migration, finish
 from tests.faults.kills import failing_writes, fault_seed, strace_missing
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.world import small_tree
@@ -42,8 +43,8 @@ def test_row_26_the_second_of_two_runs_leaves_at_once(folder: Path, bucket: Buck
         go_on.set()
         finished = finish(first)
     assert second.status == 4, second.words
-    assert str(first.pid) in second.stderr, "it says who holds the ledger"
-    assert os.uname().nodename in second.stderr
+    assert str(first.pid) in second.err, "it says who holds the ledger"
+    assert os.uname().nodename in second.err
     assert status.status == 0, status.words
     assert finished.status == 0, finished.words
     assert migration.check(contents) == []
@@ -59,7 +60,7 @@ def done(folder: Path, bucket: Bucket) -> Migration:
     return migration
 
 
-def assert_refused(finished: Finished, *words: str) -> None:
+def assert_refused(finished: Ended, *words: str) -> None:
     """Exit 4, one message that says what to do, and no traceback."""
     assert finished.status == 4, finished.words
     assert "Traceback" not in finished.words
@@ -167,7 +168,7 @@ def test_row_28_a_full_disk_under_the_log_alone_is_said_once(folder: Path, bucke
     migration = Migration(folder, bucket)
     finished = migration.run("migrate", "-vv", "--log-file", "/dev/full")
     assert finished.status == 0, finished.words
-    assert finished.stderr.count("the log /dev/full cannot be written") == 1
+    assert finished.err.count("the log /dev/full cannot be written") == 1
     assert migration.check(contents) == []
 
 

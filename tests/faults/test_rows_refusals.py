@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.actions import answer, s3_error
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, lots_source, tree_source
+from tests.faults.harness import Migration, lots_source, tree_source
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.wire import Answer
 from tests.faults.world import origin_of, small_tree, write_lot
@@ -19,13 +20,13 @@ pytestmark = pytest.mark.faults
 OBJECTS = r"/dir[^?]*$"
 
 
-def complaints(finished: Finished, word: str) -> int:
+def complaints(finished: Ended, word: str) -> int:
     """Messages on the terminal that hold `word`; what to do about it may say it once more."""
     messages = re.sub(r"\n *what to do: .*", "", finished.words)
     return messages.lower().count(word.lower())
 
 
-def assert_one_clear_stop(migration: Migration, finished: Finished, word: str) -> None:
+def assert_one_clear_stop(migration: Migration, finished: Ended, word: str) -> None:
     """The run stopped at once with one message that holds `word`, and no item is blamed for it."""
     assert finished.status == 3, finished.words
     assert complaints(finished, word) == 1, finished.words
@@ -100,7 +101,7 @@ def test_row_14_our_clock_is_wrong_and_the_server_checks(folder: Path, bucket: B
     assert_skew_is_borne(migration, migration.run(before=["faketime", "-f", offset]), contents)
 
 
-def assert_skew_is_borne(migration: Migration, finished: Finished, contents: dict[str, bytes]) -> None:
+def assert_skew_is_borne(migration: Migration, finished: Ended, contents: dict[str, bytes]) -> None:
     """Signed again with the server's time, or one clear message."""
     if finished.status == 0:
         assert migration.check(contents) == []

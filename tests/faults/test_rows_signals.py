@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, finish
+from tests.faults.harness import Migration, finish
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.world import small_tree
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.faults
 OBJECTS = r"/dir[^?]*$"
 
 
-def signalled(migration: Migration, proxy: Proxy, *numbers: signal.Signals, delay: float = 0.3) -> Finished:
+def signalled(migration: Migration, proxy: Proxy, *numbers: signal.Signals, delay: float = 0.3) -> Ended:
     """A run that gets the signals once the third object has arrived."""
     proxy.rules.append(Rule(actions.delay(delay), method="PUT", target=OBJECTS, times=None))
     process = migration.start()

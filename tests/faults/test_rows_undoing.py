@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, finish, kill, tree_source
+from tests.faults.harness import Migration, finish, kill, tree_source
 from tests.faults.proxy import Forward, Proxy, Rule
 from tests.faults.servers import Server
 from tests.faults.test_row_34_rollback import miscounted, put, snapshot
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.faults
 OBJECTS = r"/dir[^?]*"
 
 
-def undone_in_part(migration: Migration, proxy: Proxy, *numbers: signal.Signals, slow: float = 0.3) -> Finished:
+def undone_in_part(migration: Migration, proxy: Proxy, *numbers: signal.Signals, slow: float = 0.3) -> Ended:
     """A rollback that gets the signals once the third object has been deleted."""
     proxy.rules.append(Rule(actions.delay(slow), method="DELETE", target=OBJECTS, skip=3, times=None))
     seen = proxy.count("DELETE", OBJECTS)

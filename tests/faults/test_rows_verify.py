@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Finished, Migration, finish, kill, tree_source
+from tests.faults.harness import Migration, finish, kill, tree_source
 from tests.faults.kills import fault_seed
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.world import MIB, small_tree, write_tree
@@ -77,7 +78,7 @@ def test_row_06_objects_that_are_damaged_later_are_named(folder: Path, bucket: B
     migration = migrated(folder, bucket, contents)
     intact = migration.run("verify")
     assert intact.status == 0, intact.words
-    assert "80 of 80 objects match" in intact.stdout
+    assert "80 of 80 objects match" in intact.out
     seed = fault_seed()
     expected = damage(bucket, contents, 16, random.Random(seed))
     found = migration.run("verify")
@@ -131,8 +132,8 @@ def test_row_07_verify_never_takes_an_etag_for_a_hash(folder: Path, bucket: Buck
 
 
 def interrupt(
-    migration: Migration, proxy: Proxy, end: Callable[[Any], Finished | None], *, delay: float = 0.2
-) -> Finished | None:
+    migration: Migration, proxy: Proxy, end: Callable[[Any], Ended | None], *, delay: float = 0.2
+) -> Ended | None:
     """A verification that `end` ends once some of its objects were looked at and kept."""
     proxy.rules.append(Rule(actions.delay(delay), method="HEAD", target=OBJECTS, times=None))
     process = migration.start("verify")
@@ -150,14 +151,14 @@ def killed(process: Any) -> None:
     kill(process)
 
 
-def interrupted(process: Any) -> Finished:
+def interrupted(process: Any) -> Ended:
     os.kill(process.pid, signal.SIGINT)
     return finish(process)
 
 
 @pytest.mark.parametrize("end", [killed, interrupted])
 def test_row_06_a_verification_goes_on_where_it_was_ended(
-    folder: Path, bucket: Bucket, proxy: Proxy, end: Callable[[Any], Finished | None]
+    folder: Path, bucket: Bucket, proxy: Proxy, end: Callable[[Any], Ended | None]
 ) -> None:
     contents = small_tree(folder, count=160, size=300)
     migration = migrated(folder, bucket, contents)
@@ -166,13 +167,13 @@ def test_row_06_a_verification_goes_on_where_it_was_ended(
     ended = interrupt(migration, proxy, end)
     if ended:
         assert ended.status == 130, ended.words
-        assert "goes on where this stopped" in ended.stdout
+        assert "goes on where this stopped" in ended.out
         assert "Traceback" not in ended.words
     ((done,),) = migration.rows("select count(*) from verified")
     assert 0 < done < 160
     finished = migration.run("verify")
     assert finished.status == 1, finished.words
-    assert f"{160 - 8} of 160 objects match" in finished.stdout
+    assert f"{160 - 8} of 160 objects match" in finished.out
     ((requests,),) = migration.rows("select requests from runs order by id desc limit 1")
     assert json.loads(requests)["HEAD"] == 160 - done, "each object is looked at once"
     assert differences(migration) == expected
@@ -184,7 +185,7 @@ def test_row_26_two_verifications_at_once(folder: Path, bucket: Bucket, proxy: P
     migration = migrated(folder, bucket, contents)
     migration.environment["MIGRATOR_DESTINATION__ENDPOINT_URL"] = proxy.url
 
-    def second(process: Any) -> Finished:
+    def second(process: Any) -> Ended:
         refused = migration.run("verify")
         assert finish(process).status == 0
         return refused
@@ -192,7 +193,7 @@ def test_row_26_two_verifications_at_once(folder: Path, bucket: Bucket, proxy: P
     refused = interrupt(migration, proxy, second, delay=2.0)
     assert refused
     assert refused.status == 4, refused.words
-    assert "process" in refused.stderr
+    assert "process" in refused.err
 
 
 def test_row_06_copies_of_the_server_are_held_against_their_source(folder: Path, bucket: Bucket) -> None:

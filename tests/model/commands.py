@@ -16,7 +16,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -24,22 +23,10 @@ from typing import Any, Self
 
 import typer.main
 
+from tests.ended import Ended
+
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended and what it said; status -9: it was killed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """All that it said."""
-        return self.out + self.err
 
 
 class Commands:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cli.conftest import Ended, Project
+from tests.cli.conftest import Project
+from tests.ended import Ended
 from tests.faults.proxy import Proxy, Rule
 from tests.policies.gate import KEY_ARN, Gate
 from tests.servers.s3 import S3Server
