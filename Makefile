@@ -1,7 +1,8 @@
 # Every target makes the virtual environment it needs. PYTHON names the interpreter to make it from: the newest, which is
 # the fastest, of those that run (pyenv leaves names of others) and can make one (Debian has that in a package of its own).
-PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,\
-$(shell $(name) -c 'import ensurepip; print("$(name)")' 2>/dev/null)))
+# Where none can, python3 says itself what is missing.
+PYTHON ?= $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11,\
+$(shell $(name) -c 'import ensurepip; print("$(name)")' 2>/dev/null)) python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # One more than there are processors: tests wait for servers a fifth of their time.
