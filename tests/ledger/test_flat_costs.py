@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from migrator.core.model import Fault, OpenUpload, Stored
+from migrator.core.model import Fault, OpenUpload, VariantOutcome
 from migrator.core.records import Recorded
 from migrator.core.undoing import Doing, Scope, Undone, UndoneItem
 from migrator.core.verification import Match, Verification
 from migrator.ledger import connection
 from migrator.ledger.sqlite import SqliteLedger
-from tests.ledger.making import DIGEST, failed, page, settle_all, settlement, stored
+from tests.ledger.making import failed, page, settle_all, settlement, stored
 from tests.ledger.test_records import a_change, a_row, each
-from tests.ledger.test_variants import FULL, THUMB, WANTED, made, unmade
+from tests.ledger.test_variants import FULL, THUMB, WANTED, made, unmade, with_variants
 
 FEW, MANY = 200, 6_000
 """Items in the ledger."""
@@ -64,6 +64,13 @@ async def _filled(ledger: SqliteLedger, number: int, outcome: Any = None) -> Non
     await ledger.add("photos", page([a_row(i) for i in range(number)]))
     if outcome is not None:
         await settle_all(ledger, await ledger.claim(number), outcome)
+
+
+async def _with_variants(ledger: SqliteLedger, number: int, one: Callable[[int, str], VariantOutcome]) -> None:
+    """`number` items that are settled, each with the variant that `one` makes of its place and key."""
+    await _filled(ledger, number)
+    tasks = await ledger.claim(number)
+    await ledger.settle([settlement(task, with_variants(one(i, task.key))) for i, task in enumerate(tasks)])
 
 
 async def adding(ledger: SqliteLedger, number: int) -> Step:
@@ -134,28 +141,20 @@ async def planning_what_verify_missed(ledger: SqliteLedger, number: int) -> Step
 
 async def looking_for_variants(ledger: SqliteLedger, number: int) -> Step:
     """All wait for theirs but those that are looked at first."""
-    await _filled(ledger, number)
-    tasks = await ledger.claim(number)
-    whole = [settlement(task, _with(made(THUMB, task.key))) for task in tasks[:BATCH]]
-    lack = [settlement(task, _with(unmade(THUMB, task.key))) for task in tasks[BATCH:]]
-    await ledger.settle(whole + lack)
+    await _with_variants(ledger, number, lambda i, key: made(THUMB, key) if i < BATCH else unmade(THUMB, key))
     await ledger.retry(None, None, WANTED)
     return lambda: ledger.lacking(WANTED, 0, 1, planned_only=True)
 
 
 async def settling_later_variants(ledger: SqliteLedger, number: int) -> Step:
-    await _filled(ledger, number)
-    tasks = await ledger.claim(number)
-    await ledger.settle([settlement(task, _with(unmade(FULL, task.key))) for task in tasks])
+    await _with_variants(ledger, number, lambda _, key: unmade(FULL, key))
     await ledger.retry(None, None, WANTED)
     found, _ = await ledger.lacking(WANTED, 0, BATCH, planned_only=True)
     return lambda: ledger.settle_variants([(job, [made(FULL, job.task.key)]) for job in found])
 
 
 async def undoing(ledger: SqliteLedger, number: int) -> Step:
-    await _filled(ledger, number)
-    tasks = await ledger.claim(number)
-    await ledger.settle([settlement(task, _with(made(THUMB, task.key))) for task in tasks])
+    await _with_variants(ledger, number, lambda _, key: made(THUMB, key))
     remains = await ledger.undoing.remains(0, BATCH, Scope())
     gone = Undone(Doing.DELETE, "key", "")
     done = [UndoneItem(one, gone, {THUMB: gone}) for one in remains]
@@ -174,9 +173,7 @@ async def looking_for_what_to_verify(ledger: SqliteLedger, number: int) -> Step:
 
 
 async def noting_backups(ledger: SqliteLedger, number: int) -> Step:
-    await _filled(ledger, number)
-    tasks = await ledger.claim(number)
-    await ledger.settle([settlement(task, _with(made(THUMB, task.key))) for task in tasks])
+    await _with_variants(ledger, number, lambda _, key: made(THUMB, key))
     backups = [(f"{i}.jpg", 1, f"_migrator/backup/1/{i}.jpg") for i in range(BATCH)]
     return lambda: ledger.undoing.keep_backups(backups)
 
@@ -186,10 +183,6 @@ async def forgetting_an_upload(ledger: SqliteLedger, number: int) -> Step:
     task, *_ = await ledger.claim(1)
     await ledger.opened(task, OpenUpload("upload", 1))
     return lambda: ledger.forget_upload(task.key, "upload")
-
-
-def _with(outcome: Any) -> Stored:
-    return Stored(10, DIGEST, "image/jpeg", "etag", None, variants=(outcome,))
 
 
 @pytest.mark.parametrize(
