@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from migrator.sources.table_rows import RowMaker
 
 PAGE_ROWS = 5_000
 """Rows that one statement reads."""
+SLOW_PAGE = 0.5
+"""Seconds after which a page is taken for one that the database worked through all the rest of the query for."""
 
 _Raw = Sequence[Any]
 
@@ -92,7 +95,9 @@ class TableScan:
         while True:
             # What equals the last key is read again: other rows may have the same one, or one that the database takes
             # for the same (a collation that does not tell letters apart).
+            begun = time.monotonic()
             page = self._page(rows.read, after, comparison)
+            slow = time.monotonic() - begun > SLOW_PAGE
             full = len(page) == PAGE_ROWS
             new = _unseen(page, previous)
             last = spelled_key(page[-1][: len(key)]) if page else ""
@@ -110,6 +115,25 @@ class TableScan:
             if not full:
                 return
             after, previous, comparison, problems = tuple(page[-1][: len(key)]), page, ">=", ()
+            if slow and self._may_stream:
+                yield from self._in_order(rows, after, previous)
+                return
+
+    @property
+    def _may_stream(self) -> bool:
+        """While somebody reads from SQLite, nobody writes: not even the rows of this very source."""
+        return self._database.dialect != "sqlite"
+
+    def _in_order(self, rows: RowMaker, after: Sequence[object], previous: Sequence[_Raw]) -> Iterator[Page]:
+        """The rest as one statement, where the query lets no page begin at its first row: such as a join by no index.
+
+        Each page would cost as much as all of them. The cursor is saved as ever, for a scan that goes on.
+        """
+        key = self._config.primary_key
+        statement = self._query.rest(rows.read, key)
+        for page in self._stream(statement, self._query.parameters(after, ">=")):
+            yield _made(rows, _unseen(page, previous), spelled_key(page[-1][: len(key)]))
+            previous = ()
 
     def _page(self, columns: Sequence[str], after: Sequence[object] | None, comparison: str) -> list[_Raw]:
         statement = self._query.page(columns, self._config.primary_key, comparison if after is not None else "")

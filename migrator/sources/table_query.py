@@ -29,13 +29,18 @@ class Query:
 
     def page(self, columns: Sequence[str], key: Sequence[str], comparison: str) -> str:
         """Rows in the order of their keys; takes the parameters of `after`, if there is a comparison, and a limit."""
+        return f"{self._ordered(columns, key, comparison)} LIMIT {self._database.mark}"
+
+    def rest(self, columns: Sequence[str], key: Sequence[str]) -> str:
+        """All rows from one on, in the order of their keys; takes the parameters of `>=`."""
+        return self._ordered(columns, key, ">=")
+
+    def _ordered(self, columns: Sequence[str], key: Sequence[str], comparison: str) -> str:
         conditions = [f"{self._named(name)} IS NOT NULL" for name in key]
         if comparison:
             conditions.append(self._compared(key, comparison))
         order = ", ".join(map(self._named, key))
-        where = " AND ".join(conditions)
-        limit = f"LIMIT {self._database.mark}"
-        return f"SELECT {self._listed(columns)} {self._body} WHERE {where} ORDER BY {order} {limit}"
+        return f"SELECT {self._listed(columns)} {self._body} WHERE {' AND '.join(conditions)} ORDER BY {order}"
 
     def same(self, columns: Sequence[str], key: Sequence[str]) -> str:
         """Rows that have one key in common; takes its values."""

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Engine, event
 
 from migrator.core.errors import PreflightError
 from migrator.core.model import Fault
@@ -111,6 +112,43 @@ def test_every_row_once_by_a_composite_key(url: str, small_pages: int) -> None:
         scanned = whole(table(url, QUERY, primary_key=key))
         assert sorted(scanned.keys) == sorted(row[2] for row in rows)
         assert {*resumed(url, QUERY, primary_key=key).keys} == {*scanned.keys}
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """What databases are asked from here on."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("key", [("id",), ("lot", "id")])
+def test_a_query_that_is_slow_to_page_is_read_as_one_stream_that_can_be_resumed(
+    url: str, small_pages: int, monkeypatch: pytest.MonkeyPatch, statements: list[str], key: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(table_module, "SLOW_PAGE", -1)
+    rows = [(n, f"lot {n // 500}", f"{n}.jpg") for n in range(ROWS)]
+    random.Random(5).shuffle(rows)
+    fill(url, "id INTEGER, lot VARCHAR(20), location VARCHAR(40)", rows)
+    statements.clear()
+    scanned = whole(table(url, QUERY, primary_key=key))
+    reads = sum("ORDER BY" in statement for statement in statements)
+    assert sorted(scanned.keys) == sorted(row[2] for row in rows)
+    assert len(scanned.pages) >= ROWS // small_pages
+    if url.startswith("sqlite"):
+        assert reads > ROWS / small_pages  # it lets nobody write meanwhile: pages, however slow
+    else:
+        assert reads == 2
+    cursor = scanned.pages[5].cursor
+    rest = Scanned(tuple(table(url, QUERY, primary_key=key).scan(cursor)))
+    seen = Scanned(scanned.pages[:6]).keys
+    assert {*seen, *rest.keys} == {row[2] for row in rows}
+    assert len(rest.keys) < ROWS - len(seen) + 2 * small_pages
 
 
 def test_rows_that_come_and_go_while_the_scan_is_on(url: str, small_pages: int) -> None:
