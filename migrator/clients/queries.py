@@ -49,7 +49,7 @@ def among(database: Database, names: Sequence[str], keys: int) -> str:
     quoted = [database.quoted(name) for name in names]
     if len(quoted) == 1:
         return f"{quoted[0]} IN ({', '.join([database.mark] * keys)})"
-    # Not (a, b) IN ((1, 2), ...): for that SQLite reads the whole table, and so does MariaDB, which locks what it reads,
+    # Not (a, b) IN ((1, 2), ...): for that SQLite reads the whole table; so does MariaDB, which locks what it reads,
     # where there are 1,000 values and the connection has another character set than a column.
     one = " AND ".join(f"{name} = {database.mark}" for name in quoted)
     return " OR ".join([f"({one})"] * keys)

@@ -129,7 +129,14 @@ def test_one_plain_line_has_all_the_figures() -> None:
         "skipped 1 (identical 1), failed 1 (gone 1), 1 problem, 1 retry"
     )
     counts.scanning.add("more")
-    assert "4 of 5 objects known so far (still scanning)" in figures(counts)
+    assert "4 of 5 objects known so far (still scanning, 5 listed)" in figures(counts)
+
+
+def test_a_scan_that_finds_only_what_is_known_is_seen_to_go_on() -> None:
+    counts = Counts.resuming([Tally("photos", State.STORED, "", 60, 6000)], {"photos"})
+    counts.page(page(3), new=0)
+    assert "0 of 0 objects known so far (still scanning, 3 listed), " in figures(counts)
+    assert figures(counts).endswith(", 60 done before")
 
 
 def test_plain_lines_come_by_themselves() -> None:

@@ -22,7 +22,8 @@ _EVERY = 100
 
 _COUNTS = {
     "postgresql": "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables",
-    "mysql": "SELECT sum(variable_value) FROM information_schema.session_status WHERE variable_name LIKE 'handler_read%'",
+    "mysql": "SELECT sum(variable_value) FROM information_schema.session_status"
+    " WHERE variable_name LIKE 'handler_read%'",
 }
 """What the server has read so far for the transaction or session that asks."""
 

@@ -24,6 +24,8 @@ class Counts:
     """Items among them whose size only the transfer will tell."""
     before: int = 0
     """Items that earlier runs had dealt with."""
+    listed: int = 0
+    """Items that the scans of this run have come by, known ones too."""
     stored: int = 0
     stored_bytes: int = 0
     done_bytes: int = 0
@@ -80,6 +82,7 @@ class Counts:
         """A page of a scan: `new` of its items were not known."""
         self.problems += len(page.problems)
         self.left_out += page.skipped
+        self.listed += len(page.items)
         self.total += new
         if new and page.items:
             share = new / len(page.items)

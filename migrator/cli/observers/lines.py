@@ -251,7 +251,7 @@ def figures(counts: Counts) -> str:
     """The figures for people, in one line."""
     items, sent = counts.speed()
     total = words.count(counts.total, "object")
-    known = total if not counts.scanning else f"{total} known so far (still scanning)"
+    known = total if not counts.scanning else f"{total} known so far ({scanned(counts)})"
     pieces = [
         f"{words.clock(counts.seconds)} {words.count(counts.done)} of {known}",
         words.size(counts.stored_bytes),
@@ -264,7 +264,14 @@ def figures(counts: Counts) -> str:
         pieces.append(f"{words.count(counts.recorded, 'row')} updated")
     if counts.variants:
         pieces.append(f"{words.count(counts.variants, 'variant')} made")
+    if counts.before:
+        pieces.append(f"{words.count(counts.before)} done before")
     return ", ".join(pieces + troubles(counts))
+
+
+def scanned(counts: Counts) -> str:
+    """How far a scan has come that goes on; one that finds only what is known would else seem to stand still."""
+    return f"still scanning, {words.count(counts.listed)} listed"
 
 
 def troubles(counts: Counts) -> list[str]:

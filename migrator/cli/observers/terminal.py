@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from migrator.cli.observers.counts import Counts
-from migrator.cli.observers.lines import LOUD, troubles
+from migrator.cli.observers.lines import LOUD, scanned, troubles
 from migrator.cli.observers.several import Silent
 from migrator.core.ports import EventKind
 from migrator.core.secrets import mask_text
@@ -88,7 +88,7 @@ class RichProgress(Silent):
         line.add_column(justify="right", no_wrap=True)
         bar = ProgressBar(total=1.0 if total else None, completed=part or 0.0, pulse=part is None)
         share = "" if part is None else f"{int(part * 100):3d} %  "
-        more = " known so far, still scanning" if part is None else ""
+        more = f" known so far, {scanned(counts)}" if counts.scanning else ""
         line.add_row(bar, Text(f"{share}{words.count(done)} of {words.count(total, 'object')}{more}"))
         return line
 
