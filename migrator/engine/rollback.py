@@ -61,6 +61,8 @@ class Rollback:
     options: RollbackOptions
     created: float
     """When the ledger began, in seconds since the epoch: nothing of ours is older."""
+    expected: int = 0
+    """About how many rows, variants and objects there are to undo; 0 where nobody has counted them."""
     done: Counter[tuple[str, Doing]] = field(default_factory=Counter)
     """(kind, what was done) -> how many."""
     left: list[Undone] = field(default_factory=list)
@@ -306,7 +308,9 @@ class Rollback:
             if part.doing is Doing.LEAVE and len(self.left) < SHOWN:
                 self.left.append(part)
         told = [_plain(part) for part in parts if part.doing is not Doing.NOTHING]
-        self.observer.event(EventKind.UNDONE, f"{len(parts)} looked at", looked_at=len(parts), undone=told)
+        self.observer.event(
+            EventKind.UNDONE, f"{len(parts)} looked at", looked_at=len(parts), of=self.expected, undone=told
+        )
 
 
 def _row_undone(row: RowBack, outcome: RecordOutcome | None) -> Undone:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config, TableSource
 from migrator.core.errors import Fatal, Interrupted, Invalid, MigratorError, PreflightError, Transient
-from migrator.core.model import Fault
+from migrator.core.model import Fault, State
 from migrator.core.ports import Observer, Store
 from migrator.core.records import RecordState
 from migrator.core.undoing import Doing, Undone
@@ -96,6 +96,7 @@ async def _rollback(
             config, bucket, ledger.undoing, store, copier, records, names, observer, stop, options, created
         )
         engine.sources_back = await _sources_back(config, bucket, ledger, store, observer, stop, options, closing)
+        engine.expected = await _expected(ledger, options)
         if run:
             await begin_rollback(ledger, options.scope)
         try:
@@ -111,6 +112,21 @@ async def _rollback(
         if run:
             await ledger.finish_run(run, status, dict(store.requests), (0, 0))
     return RollbackResult(engine.done, left_alone, tuple(engine.left), error, status)
+
+
+async def _expected(ledger: SqliteLedger, options: RollbackOptions) -> int:
+    """About how many things are to be undone, by the ledger's tallies; 0 for those of one run, which have none."""
+    names, run = options.scope.sources, options.scope.run
+    if run is not None:
+        return 0
+
+    def chosen(source: str) -> bool:
+        return not names or source in names
+
+    items, rows, variants = await ledger.tallies(), await ledger.record_tallies(), await ledger.variant_tallies()
+    stored = sum(one.items for one in items if one.state is State.STORED and chosen(one.source))
+    stored += sum(one.variants for one in variants if one.state == State.STORED and chosen(one.source))
+    return stored + sum(one.records for one in rows if one.state is RecordState.RECORDED and chosen(one.source))
 
 
 async def _sources_back(

@@ -9,7 +9,7 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from pathlib import Path
 
@@ -17,10 +17,12 @@ import pytest
 from rich.console import Console
 
 from migrator.cli.observers.counts import WINDOW, Counts
+from migrator.cli.observers.deeds import Deeds
 from migrator.cli.observers.journal import LogObserver
 from migrator.cli.observers.lines import JsonLines, Lines, PlainLines, figures
 from migrator.cli.observers.several import Counting, Several
 from migrator.cli.observers.terminal import RichProgress
+from migrator.cli.observers.verifying import Verifying
 from migrator.core.model import (
     Failed,
     Fault,
@@ -154,6 +156,47 @@ def test_plain_lines_come_by_themselves() -> None:
             assert several.acquire(timeout=30)
     assert written[0] == "https://***@host/ is down: pausing"
     assert all("0 of 0 objects" in line for line in written[1:])
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "each", "noun"),
+    [
+        (lambda now: Verifying(each=False, now=now), EventKind.VERIFIED, {"objects": 2_000, "of": 8_000}, "object"),
+        (lambda now: _deeds(now), EventKind.UNDONE, {"looked_at": 2_000, "of": 8_000}, "thing"),
+    ],
+)
+def test_what_takes_hours_says_every_ten_seconds_how_far_it_is(
+    make: Callable[[Clock], Observer],
+    kind: EventKind,
+    each: dict[str, int],
+    noun: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    observer = make(clock)
+    for seconds in range(25):
+        observer.event(kind, "", **(each | {"looked_at": 0 if seconds else 2_000}))
+        clock.seconds += 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"0:00:10 2,000 of 8,000 {noun}s looked at, ")
+    assert second.startswith("0:00:20 2,000 of 8,000")
+    observer.event(EventKind.PAUSED, "https://u:canary-secret@host/ is down: pausing 60 s")
+    assert capsys.readouterr().err == "https://***@host/ is down: pausing 60 s\n"
+
+
+def test_a_rollback_says_how_fast_it_is_and_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    deeds = _deeds(clock)
+    clock.seconds += 10
+    deeds.event(EventKind.UNDONE, "", looked_at=1_000, of=3_000)
+    assert capsys.readouterr().err == "0:00:10 1,000 of 3,000 things looked at, 100 things/s, about 20 s left\n"
+    clock.seconds += 10
+    deeds.event(EventKind.UNDONE, "", looked_at=500)
+    assert capsys.readouterr().err == "0:00:20 1,500 things looked at, 75 things/s\n"
+
+
+def _deeds(now: Clock) -> Deeds:
+    return Deeds(EventKind.UNDONE, "undone", "thing", None, now)
 
 
 def test_lines_fall_silent_when_nobody_reads() -> None:

@@ -1,14 +1,13 @@
 """What an operator sees meanwhile of a command that does something to one thing after the other."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+from migrator.cli.observers.lines import LOUD, shown
+from migrator.cli.observers.pace import Pace
 from migrator.cli.observers.several import Silent
 from migrator.cli.output import complain
 from migrator.core.ports import EventKind
-from migrator.reports import words
-
-EVERY = 1000
-"""Things between two lines of progress."""
 
 Show = Callable[[Sequence[Mapping[str, str]]], None]
 
@@ -16,15 +15,23 @@ Show = Callable[[Sequence[Mapping[str, str]]], None]
 class Deeds(Silent):
     """Hands the things of each event `kind` (its detail `within`) to `show`; without it, counts them on stderr."""
 
-    def __init__(self, kind: EventKind, within: str, noun: str, show: Show | None) -> None:
+    def __init__(
+        self,
+        kind: EventKind,
+        within: str,
+        noun: str,
+        show: Show | None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._kind = kind
         self._within = within
-        self._noun = noun
         self._show = show
-        self._seen = self._said = 0
+        self._pace = Pace(noun, now)
+        self._seen = 0
 
     def event(self, kind: EventKind, message: str, **details: object) -> None:
-        del message
+        if kind in LOUD:
+            complain([str(shown(message))])
         if kind is not self._kind:
             return
         if self._show:
@@ -33,6 +40,4 @@ class Deeds(Silent):
             self._show(things)
             return
         self._seen += int(str(details["looked_at"]))
-        if self._seen - self._said >= EVERY:
-            self._said = self._seen
-            complain([f"{words.count(self._seen, self._noun)} looked at"])
+        self._pace.seen(self._seen, expected=int(str(details.get("of", 0))))
