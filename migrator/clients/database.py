@@ -6,7 +6,7 @@ What a database or its driver says becomes one of core.errors here (`database_er
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ _DRIVERS = {
     "mariadb": ("mysql", "mysql+pymysql", "mysql"),
 }
 """By the first word of a URL: the dialect, SQLAlchemy's name of it with our driver, the extra that brings that."""
+
+_PACKET = 100_000
+"""Characters of statements that go to MySQL at once: its `max_allowed_packet` was 1 MB once, and is 16 MB now."""
+_SYNTAX = 1064
+"""MySQL's ER_PARSE_ERROR, which a second statement is where only one is taken."""
 
 
 def url_of(source: TableSource) -> str:
@@ -160,6 +165,7 @@ def _engine(url: URL, dialect: str, timeout: float, connect_timeout: float) -> E
         event.listen(engine, "begin", lambda connection: _driver(connection).execute(statement))
     else:
         event.listen(engine, "do_connect", _open_mysql)
+        event.listen(engine, "do_executemany", _in_few_packets)
     return engine
 
 
@@ -176,11 +182,46 @@ def _open_sqlite(_dialect: Dialect, _record: Any, arguments: list[Any], options:
 
 
 def _open_mysql(dialect: Dialect, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    from pymysql.constants import CLIENT
+
+    options["client_flag"] = options.get("client_flag", 0) | CLIENT.MULTI_STATEMENTS
     try:
         return dialect.connect(*arguments, **options)
     except TypeError:  # its text may repeat what stands after the question mark
         text = "the database URL has a parameter after its ? that the driver PyMySQL does not know"
         raise PreflightError(text, "remove it") from None
+
+
+def _in_few_packets(cursor: Any, statement: str, rows: Sequence[Sequence[Any]], _context: object) -> bool:
+    """One statement a row, many in one packet: PyMySQL would wait for the answer to each before it sends the next.
+
+    False leaves them to it, where something between us and the server takes one statement at a time.
+    """
+    updated = 0
+    for packet in _packets(cursor.mogrify(statement, row) for row in rows):
+        try:
+            cursor.execute(packet)
+        except cursor.connection.ProgrammingError as error:
+            if error.args[0] == _SYNTAX and not updated:
+                return False
+            raise
+        updated += cursor.rowcount
+        while cursor.nextset():
+            updated += cursor.rowcount
+    cursor.rowcount = updated
+    return True
+
+
+def _packets(statements: Iterable[str]) -> Iterator[str]:
+    packet: list[str] = []
+    size = 0
+    for statement in statements:
+        if packet and size + len(statement) > _PACKET:
+            yield ";".join(packet)
+            packet, size = [], 0
+        packet.append(statement)
+        size += len(statement)
+    yield ";".join(packet)
 
 
 def _driver(connection: Connection) -> Any:

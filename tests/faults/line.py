@@ -13,6 +13,7 @@ class Line:
 
     Cut, it drops every connection and takes no new one; `refused` is set by a try meanwhile. With `hold_commit` the
     answer to the commit of an update never arrives, nor anything after it; `held` is set when the server was asked.
+    `asked` counts what the client has sent, by the piece.
     """
 
     def __init__(self, server: tuple[str, int], *, hold_commit: bool = False) -> None:
@@ -24,6 +25,7 @@ class Line:
         self.port: int = self._listener.getsockname()[1]
         self.refused = threading.Event()
         self.held = threading.Event()
+        self.asked = 0
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -58,17 +60,23 @@ class Line:
                     continue
                 server = socket.create_connection(self._server)
                 self._ends += [client, server]
-                talk = _Talk(client, server, self.held if self._hold_commit else None)
+                talk = _Talk(client, server, self._count, self.held if self._hold_commit else None)
                 for work in (talk.ask, talk.answer):
                     threading.Thread(target=work, daemon=True).start()
+
+    def _count(self) -> None:
+        self.asked += 1
 
 
 class _Talk:
     """One connection. `held` is set, and no answer passes any more, once an update has been committed."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, held: threading.Event | None) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, count: Callable[[], None], held: threading.Event | None
+    ) -> None:
         self._client = client
         self._server = server
+        self._count = count
         self._held = held
         self._updated = False
         self._kept = threading.Event()
@@ -80,6 +88,7 @@ class _Talk:
         self._pump(self._server, self._client, lambda data: None if self._kept.is_set() else self._client.sendall(data))
 
     def _send(self, data: bytes) -> None:
+        self._count()
         self._updated |= b"UPDATE " in data.upper()
         last = self._held is not None and self._updated and b"COMMIT" in data.upper()
         if last:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from migrator.core.model import Failed
-from migrator.core.records import Recorded, RowChange
-from tests.records.world import World
+from migrator.core.records import Recorded
+from tests.faults.line import Line
+from tests.records.world import World, changes
 from tests.servers.databases import TestDatabase
 
 FEW, MANY = 2_000, 100_000
@@ -98,10 +98,7 @@ def cost(database: TestDatabase, kind: str, rows: int) -> int:
     tasks = world.tasks()[:: rows // BATCH][:BATCH]
     world.rows.prepare()
     reads = Reads(world)
-    found = world.rows.inspect(tasks)
-    changes = [change for change in found if isinstance(change, RowChange)]
-    assert not [failure for failure in found if isinstance(failure, Failed)]
-    assert world.rows.apply(changes) == [Recorded()] * BATCH
+    assert world.rows.apply(changes(world.rows.inspect(tasks))) == [Recorded()] * BATCH
     world.close()
     assert database.value("SELECT count(*) FROM images WHERE s3_key IS NOT NULL") == BATCH
     return reads.made
@@ -112,3 +109,25 @@ def test_an_update_reads_its_own_rows(database: TestDatabase, kind: str) -> None
     few, many = cost(database, kind, FEW), cost(database, kind, MANY)
     assert few > BATCH
     assert many < 3 * few
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_mysql_is_asked_for_many_updates_at_once(
+    mariadb: TestDatabase, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server a millisecond away takes as long for each answer as an object takes to move."""
+    if not together:  # as where something between us and the server takes one statement at a time
+        monkeypatch.setattr("pymysql.constants.CLIENT.MULTI_STATEMENTS", 0)
+    world = filled(mariadb, "integer", FEW)
+    world.close()
+    with Line(mariadb.address) as line:
+        world = World(mariadb, {"s3_key": "{key}"}, url=mariadb.through(line.port))
+        tasks = world.tasks()[:BATCH]
+        world.rows.prepare()
+        before = line.asked
+        outcomes = world.rows.apply(changes(world.rows.inspect(tasks)))
+        asked = line.asked - before
+        world.close()
+    assert outcomes == [Recorded()] * BATCH
+    assert mariadb.value("SELECT count(*) FROM images WHERE s3_key IS NOT NULL") == BATCH
+    assert asked < BATCH / 10 if together else asked > BATCH
