@@ -283,24 +283,26 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             why = error.verify_message or "it cannot be verified"
             return Forbidden(f"{location}: the server's certificate is refused: {why}")
         case ssl.SSLError():
-            return Transient(f"{location}: no secure connection could be made")
+            return Transient(f"{location}: no secure connection could be made", silent=True)
         case socket.gaierror():
             return Transient(
-                f"{location}: the host's name could not be resolved", hint="check the name and the network"
+                f"{location}: the host's name could not be resolved",
+                hint="check the name and the network",
+                silent=True,
             )
         case ConnectTimeout():
-            return Transient(f"{location}: no connection within {transfer.connect_timeout:g} s")
+            return Transient(f"{location}: no connection within {transfer.connect_timeout:g} s", silent=True)
         case UnicodeError():
             return Invalid(f"{location} is no URL that can be requested")
         case TimeoutError():
-            return Transient(f"{location}: no answer within {transfer.timeout:g} s")
+            return Transient(f"{location}: no answer within {transfer.timeout:g} s", silent=True)
         case NotHttp():
             return Transient(f"{location}: the answer is no valid HTTP")
         case OSError() if error.errno:
             # Not strerror: asyncio fills in texts of its own there.
-            return Transient(f"{location}: {os.strerror(error.errno).lower()}")
+            return Transient(f"{location}: {os.strerror(error.errno).lower()}", silent=True)
         case _:
-            return Transient(f"{location}: the connection was closed before an answer came")
+            return Transient(f"{location}: the connection was closed before an answer came", silent=True)
 
 
 def _read_failure(error: BaseException, location: str) -> ObjectError:

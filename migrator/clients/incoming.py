@@ -66,7 +66,7 @@ class Lines:
             async with asyncio.timeout(self._seconds):
                 response = await self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
-            raise _lost(error, what, side) from None
+            raise _lost(error, what, side, silent=True) from None
         incoming = Incoming(response, what, side, self._seconds)
         if incoming.status in (200, 206):
             return incoming
@@ -80,6 +80,7 @@ class Lines:
         await self._session.close()
 
 
-def _lost(error: Exception, what: str, side: Side) -> ObjectError:
+def _lost(error: Exception, what: str, side: Side, *, silent: bool = False) -> ObjectError:
     reason = getattr(error, "strerror", None) or type(error).__name__
-    return Transient(f"{what}: the connection broke ({reason})", side=side, hint="tried again by itself")
+    text = f"{what}: the connection broke ({reason})"
+    return Transient(text, side=side, hint="tried again by itself", silent=silent)

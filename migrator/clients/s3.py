@@ -121,6 +121,7 @@ class S3Client:
                 side=self.side,
                 hint="tried again by itself",
                 ambiguous=ambiguous,
+                silent=True,
             ) from None
 
     async def _sign(

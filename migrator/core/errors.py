@@ -94,6 +94,7 @@ class ObjectError(MigratorError):
 
     `side` says which end failed. `retry_after` is the server's wish in seconds. `ambiguous` is true when the whole
     request may have been carried out although no answer came: whoever tries again looks (HEAD) before it sends.
+    `silent` is true when no answer came at all: whoever was asked may be down.
     """
 
     fault: ClassVar[Fault]
@@ -106,11 +107,13 @@ class ObjectError(MigratorError):
         hint: str = "",
         retry_after: float | None = None,
         ambiguous: bool = False,
+        silent: bool = False,
     ) -> None:
         super().__init__(message, hint)
         self.side = side
         self.retry_after = retry_after
         self.ambiguous = ambiguous
+        self.silent = silent
 
 
 class Gone(ObjectError):

@@ -250,6 +250,8 @@ class Failed(Struct, frozen=True):
     again: bool = False
     """The attempt may have reached the destination: look before sending again."""
     retryable: bool = False
+    silent: bool = False
+    """No answer came at all: that side may be down."""
 
 
 Outcome = Stored | Skipped | Failed

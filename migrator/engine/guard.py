@@ -56,8 +56,16 @@ class RetryPolicy(Struct, frozen=True):
     observer: Observer
     first_backoff: float = 0.5
 
-    async def run(self, attempt: Callable[[], Awaitable[tuple[Outcome, bool]]], task: Task) -> tuple[Outcome, int]:
-        """Calls `attempt` -> (outcome, counts) until it settles; returns the last outcome and how often it tried."""
+    async def run(
+        self,
+        attempt: Callable[[], Awaitable[tuple[Outcome, bool]]],
+        task: Task,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> tuple[Outcome, int]:
+        """Calls `attempt` -> (outcome, counts) until it settles; returns the last outcome and how often it tried.
+
+        `sleep` is how a whole object waits for its next try.
+        """
         outcome, counts = await attempt()
         if not _retryable(outcome):
             return outcome, 1
@@ -85,7 +93,7 @@ class RetryPolicy(Struct, frozen=True):
             retry=retry_if_result(_retryable),
             stop=over,
             wait=self._wait,
-            sleep=self.clock.sleep,
+            sleep=sleep,
             before_sleep=lambda state: self._tell(state, task),
             retry_error_callback=_result,
         )
@@ -177,6 +185,7 @@ def failed(error: ObjectError) -> Failed:
         retry_after=error.retry_after,
         again=error.ambiguous,
         retryable=again_helps,
+        silent=error.silent,
     )
 
 

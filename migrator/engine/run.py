@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from msgspec import Struct
@@ -29,6 +30,8 @@ RECORDS_END = 1.5
 """Seconds that a transaction under way may take once the run stops; the next run sees what became of it."""
 SCAN_ENDS = 1.0
 """Seconds that a page under way may take once the run stops; its thread is left behind then."""
+MOST_WAITING = 5_000
+"""Objects that may wait for their next try while others go on in their places."""
 _WAITING = (RecordState.READY, RecordState.INTENDED)
 
 
@@ -93,6 +96,8 @@ class Run:
         self._many = asyncio.Event()
         self._nothing_comes = False
         self._claimed = self._moved = self._bytes = 0
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._waiting = 0
 
     async def execute(self, run: int) -> Result:
         """Scans and moves until nothing is left, a limit is reached, a signal comes or an error stops it."""
@@ -117,13 +122,15 @@ class Run:
         async with asyncio.TaskGroup() as group:
             scans = group.create_task(self._scan_all())
             feeder = group.create_task(self._feed())
-            lanes = [group.create_task(self._lane(place)) for place in range(self._concurrency)]
+            for place in range(self._concurrency):
+                self._open_lane(group, place)
             settler = group.create_task(self._settle_regularly())
             recorder = group.create_task(self._recording.run()) if self._recording else None
             await self._drained_or_stopped(feeder)
-            for task in (feeder, *lanes):
+            moving = (feeder, *self._lanes)
+            for task in moving:
                 task.cancel()
-            await asyncio.wait((feeder, *lanes))
+            await asyncio.wait(moving)
             await self._ledger.release([task for task in self._unstarted if not task.again])
             # Not cancelled: observers would never hear of the batch that it is writing.
             self._nothing_comes = True
@@ -234,15 +241,32 @@ class Run:
     def _limit_reached(self) -> bool:
         return self._options.limit is not None and self._claimed >= self._options.limit
 
-    async def _lane(self, place: int) -> None:
-        while True:
+    def _open_lane(self, group: asyncio.TaskGroup, place: int, *, stand_in: bool = False) -> None:
+        lane = group.create_task(self._lane(group, place, stand_in=stand_in))
+        self._lanes.add(lane)
+        lane.add_done_callback(self._lanes.discard)
+
+    @contextlib.contextmanager
+    def _standing_in(self, group: asyncio.TaskGroup, place: int) -> Iterator[None]:
+        """While an object waits for its next try, others go on in its place. The gate bounds what goes on at once."""
+        self._waiting += 1
+        if self._waiting <= MOST_WAITING and len(self._lanes) - self._waiting < self._concurrency:
+            self._open_lane(group, place, stand_in=True)
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    async def _lane(self, group: asyncio.TaskGroup, place: int, *, stand_in: bool) -> None:
+        waiting = functools.partial(self._standing_in, group, place)
+        while not (stand_in and len(self._lanes) - self._waiting > self._concurrency):
             await self._worker.gate.room_for(place)
             task = await self._queue.get()
             if self._stop.event.is_set():
                 self._unstarted.append(task)
             else:
                 try:
-                    self._finish(await self._worker.work(task))
+                    self._finish(await self._worker.work(task, waiting))
                 except Stopped as stopped:
                     if not stopped.sent:
                         self._unstarted.append(task)  # else its intent stands: the next run looks before it sends

@@ -1,6 +1,7 @@
 """Tasks -> Outcomes: one task with all its attempts, under the gate. Built from what `wiring` makes of a Config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from migrator.engine.guard import Memory, Pace, RetryPolicy
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
+from migrator.engine.origins import NoAnswer, Origins
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
 from migrator.engine.slow_start import SlowStart
@@ -61,6 +63,7 @@ class Worker:
         self._prefix = config.destination.prefix
         self._capabilities = capabilities
         self._retry = RetryPolicy(settings.retries, clock, observer)
+        self._origins = Origins(clock, observer)
         self.gate = Gate(SlowStart(settings.concurrency, clock), clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
         self._variants = Variants(config, means, renderer, self._retry, self.gate)
@@ -69,13 +72,21 @@ class Worker:
         self._observer = observer
         self._diagnosed = -DIAGNOSE_EVERY
 
-    async def work(self, task: Task) -> Settlement:
-        """All attempts of one task. Raises Fatal, Unreachable or LedgerError when the run cannot go on."""
+    async def work(self, task: Task, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> Settlement:
+        """All attempts of one task. Raises Fatal, Unreachable or LedgerError when the run cannot go on.
+
+        It is within `waiting` while it waits for its next try, or for its origin to answer again.
+        """
         started = self._clock.monotonic()
         current = task
 
+        async def sleep(seconds: float) -> None:
+            with waiting():
+                await self._clock.sleep(seconds)
+
         async def attempt() -> tuple[Outcome, bool]:
             nonlocal current
+            await self._origins.admit(current.location, sleep)
             await self.gate.enter()
             outcome: Outcome | None = None
             counts = True
@@ -83,15 +94,18 @@ class Worker:
                 outcome = await self._transfer(current)
             finally:
                 counts = self.gate.leave(outcome)
+            self._origins.told(current.location, outcome)
             if isinstance(outcome, Failed):
                 current = _next_try(current, outcome)
                 counts = counts or await self._only_this_object(outcome)
             return outcome, counts
 
         try:
-            outcome, attempts = await self._retry.run(attempt, task)
+            outcome, attempts = await self._retry.run(attempt, task, sleep)
         except Stopped:
             raise Stopped(sent=current.again) from None
+        except NoAnswer as given_up:
+            outcome, attempts = Failed(Fault.TRANSIENT, f"{task.location}: {given_up}", again=current.again), 1
         if isinstance(outcome, Failed):
             await self._diagnose(outcome)
             await self._abandon(task)

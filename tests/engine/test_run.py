@@ -12,6 +12,7 @@ import pytest
 from migrator.core.errors import Fatal, LedgerFull, Transient
 from migrator.core.model import Item, Page, Side, State
 from migrator.core.objects import Upload
+from migrator.core.ports import EventKind
 from migrator.engine.run import Result, Run, RunOptions
 from migrator.engine.stopping import Stop
 from migrator.engine.worker import Worker
@@ -101,6 +102,33 @@ async def test_moving_starts_before_the_scan_is_complete(tmp_path: Path) -> None
     world.store.put = put  # type: ignore[method-assign, assignment]
     result = await world.run()
     assert count(result, State.STORED) == 250, "the second page waited for the first put"
+
+
+async def test_objects_that_wait_for_another_try_keep_nobody_from_going_on(tmp_path: Path) -> None:
+    """Half of all are on a host that is gone, first in line, and many more than there are places."""
+    world = World(tmp_path, 400)
+    world.source.items = [
+        Item(f"http://{'gone' if number < 200 else 'well'}.example/{number}", f"{number}", size=8)
+        for number in range(400)
+    ]
+    for number in range(200):
+        world.reader.errors[f"{number}"] = [Transient("no connection within 10 s", silent=True) for _ in range(20)]
+    original = world.store.put
+
+    async def put(*arguments: object) -> object:
+        placed = await original(*arguments)  # type: ignore[arg-type]
+        if len(world.store.objects) == 200:
+            world.stop.request("all that can be moved is moved", limit=True)
+        return placed
+
+    world.store.put = put  # type: ignore[method-assign, assignment]
+    result = await world.run()
+    assert (count(result, State.STORED), count(result, State.PLANNED), result.exit_status) == (200, 200, 5)
+    tries = sum(int(key) < 200 for key in world.reader.opened)
+    assert tries < 60, "a few found out; the others were not even tried"
+    assert [text for kind, text in world.observer.events if kind is EventKind.PAUSED] == [
+        "http://gone.example does not answer: its objects wait, others go on; one try every 10 s"
+    ]
 
 
 async def test_a_limit_stops_with_status_5_and_the_next_run_goes_on(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""A host of sources that does not answer: what is elsewhere is moved meanwhile, and its own objects when it is back."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.checker import Bucket
+from tests.faults.harness import finish
+from tests.faults.line import Line
+from tests.faults.proxy import Proxy
+from tests.faults.test_rows_sources import migration_of_urls
+from tests.faults.world import origin_of
+
+pytestmark = pytest.mark.faults
+
+AWAY = {f"away/{number}.bin": b"away %d" % number for number in range(80)}
+HERE = {f"here/{number}.bin": b"here %d" % number for number in range(60)}
+
+
+def test_objects_on_a_host_that_is_down_keep_no_others_waiting(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    with origin_of(AWAY | HERE) as origin, Line(("127.0.0.1", origin.port)) as line:
+        line.cut()
+        urls = [f"http://127.0.0.1:{line.port}/{key}" for key in AWAY] + [f"{origin.url}/{key}" for key in HERE]
+        migration = migration_of_urls(folder, bucket, urls, key="{path}")
+        process = migration.start("migrate", environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
+        proxy.wait("PUT", "/here/", number=len(HERE))
+        process.send_signal(signal.SIGINT)
+        stopped = finish(process)
+        assert stopped.status == 130, stopped.words
+        assert f"http://127.0.0.1:{line.port} does not answer: its objects wait, others go on" in stopped.words
+        assert {state for state, _ in migration.items().values()} == {"planned", "stored"}
+        line.mend()
+        finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(AWAY | HERE) == []
+
+
+def test_objects_on_a_host_that_comes_back_are_moved_by_the_same_run(folder: Path, bucket: Bucket) -> None:
+    with origin_of(AWAY | HERE) as origin, Line(("127.0.0.1", origin.port)) as line:
+        line.cut()
+        urls = [f"http://127.0.0.1:{line.port}/{key}" for key in AWAY | HERE]
+        migration = migration_of_urls(folder, bucket, urls, key="{path}")
+        process = migration.start("migrate")
+        assert process.stderr
+        assert any("does not answer" in text for text in process.stderr)
+        line.mend()
+        finished = finish(process)
+    assert finished.status == 0, finished.words
+    assert "answers again" in finished.words
+    assert migration.check(AWAY | HERE) == []
