@@ -26,6 +26,7 @@ MAX_REDIRECTS = 10
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WHOLE = frozenset({200, 203})
+_PART = 206
 _SWEEP_EVERY = 5.0
 """Seconds between two looks for connections that were idle for long."""
 _SCRATCH = 256 * 1024
@@ -92,16 +93,19 @@ class HttpClient:
         self._tls: ssl.SSLContext | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def get(self, url: str, location: str, *, private: bool) -> "HttpAnswer":
-        """The answer 200 to `url`, after at most ten redirects. Messages name `location`, which holds no secret."""
+    async def get(self, url: str, location: str, *, private: bool, more: str = "") -> "HttpAnswer":
+        """The answer 200 to `url`, after at most ten redirects. Messages name `location`, which holds no secret.
+
+        `more` are header lines that ask for a part: then the answer may be a 206 as well.
+        """
         here = _parse(url, location)
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 if not private:
                     _check_literal(here)
                 host = self._host(here, private)
-                line = await host.ask(self._head(here), self._transfer.timeout, self._scratch)
-                if line.status in _WHOLE:
+                line = await host.ask(self._head(here, more), self._transfer.timeout, self._scratch)
+                if line.status in _WHOLE or (more and line.status == _PART):
                     return HttpAnswer(host, line, location)
                 host.give(line)
                 if line.status not in _REDIRECTS:
@@ -121,13 +125,13 @@ class HttpClient:
             host.close()
         self._hosts.clear()
 
-    def _head(self, place: Place) -> bytes:
+    def _head(self, place: Place, more: str) -> bytes:
         name = f"[{place.host}]" if ":" in place.host else place.host
         port = "" if place.port == _PORTS[place.scheme] else f":{place.port}"
         login = ""
         if place.login:
             login = f"Authorization: Basic {base64.b64encode(place.login.encode()).decode()}\r\n"
-        return f"GET {place.target} HTTP/1.1\r\nHost: {name}{port}\r\n{self._agent}{login}\r\n".encode("ascii")
+        return f"GET {place.target} HTTP/1.1\r\nHost: {name}{port}\r\n{self._agent}{login}{more}\r\n".encode("latin-1")
 
     def _host(self, place: Place, private: bool) -> Host:
         which = (private, place.scheme, place.host, place.port)

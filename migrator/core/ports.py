@@ -65,6 +65,13 @@ class Body(Protocol):
         """
         ...
 
+    async def go_on(self) -> bool:
+        """After a `read` that failed: the next one asks anew, for what is missing of the same version.
+
+        False where the source cannot do that. Raises as `read` does.
+        """
+        ...
+
     async def check(self) -> None:
         """After the last byte: raises Changed when the source is no longer what was opened."""
         ...

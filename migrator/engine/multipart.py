@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from migrator.core.audit import Change
-from migrator.core.errors import Forbidden, Gone, Invalid, Transient
+from migrator.core.errors import Forbidden, Gone, Invalid, Transient, Truncated
 from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, Side, Stored, Task
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
@@ -27,6 +27,10 @@ MAX_PARTS = 10_000
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 UNKNOWN_SIZE_PART = 32 * MIB
 """Bytes a part when nobody says how long the stream is: 10,000 of them are 312 GiB."""
+
+
+class _NoRest(Exception):
+    """The source gives a stream that broke off from its beginning only."""
 
 
 @dataclass(slots=True)
@@ -112,11 +116,31 @@ class Multipart:
         held = await self._means.memory.take(size)
         piece = b""
         try:
-            piece = await body.read(size)
+            piece = await self._next(body, size)
         finally:
             if not piece:
                 self._means.memory.give(held)
         return piece
+
+    async def _next(self, body: Body, size: int) -> bytes:
+        """The next bytes. A stream that broke off is gone on with: gigabytes are not read again for the last one."""
+        try:
+            return await body.read(size)
+        except (Truncated, Transient) as error:
+            broken = error
+
+        async def rest() -> bytes:
+            if not await body.go_on():
+                raise _NoRest
+            try:
+                return await body.read(size)
+            except Truncated as again:
+                raise Transient(again.message) from again
+
+        try:
+            return await self._retry.call(rest, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+        except _NoRest:
+            raise broken from None
 
     async def _send(self, task: Task, body: Body, prefix: bytes, known: Upload | None) -> Outcome:
         part_size = self._choose_part_size(task, body.size)

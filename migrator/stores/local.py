@@ -152,6 +152,10 @@ class LocalBody:
             )
         return data
 
+    async def go_on(self) -> bool:
+        """A file that cannot be read is not read any better from the middle."""
+        return False
+
     async def check(self) -> None:
         """Raises Changed when time, size or inode are no longer what they were when the file was opened."""
         if file_fingerprint(os.fstat(self._descriptor)) != self.fingerprint:

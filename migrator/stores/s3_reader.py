@@ -105,6 +105,14 @@ class S3Body:
             raise Truncated(f"{shown(self._task.location)} sent {self._offset} of its {self.size} bytes")
         return data
 
+    async def go_on(self) -> bool:
+        """The next `read` asks for the rest of a stream that broke off."""
+        if self._incoming is None or not self.fingerprint:
+            return False
+        self._incoming.close()
+        self._incoming, self._held = None, b""
+        return True
+
     async def check(self) -> None:
         """An answer is one version of its object: nothing is left to check."""
 

@@ -71,6 +71,9 @@ class MemoryBody:
         self._offset += len(piece)
         return piece
 
+    async def go_on(self) -> bool:
+        return False
+
     async def check(self) -> None:
         self._check()
 
