@@ -6,9 +6,10 @@ Nothing in here knows what is moved; the clock is handed in.
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skipped, Stored
-from migrator.core.ports import Clock, EventKind, Observer
+from migrator.core.ports import Clock, EventKind
 from migrator.engine.slow_start import SlowStart
 
 BREAKER_FAILURES = 5
@@ -19,6 +20,14 @@ BREAKER_PROBES = 30
 """Probes in vain after which the run stops instead of waiting on."""
 SETTLED_CUT = 1.0
 """Seconds in which further throttling belongs to the cut that was already made."""
+
+
+class Watcher(Protocol):
+    """Who is told; an Observer, or what stands before one."""
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None: ...
+
+    def concurrency(self, limit: int) -> None: ...
 
 
 class Unreachable(Exception):
@@ -38,7 +47,7 @@ class Gate:
 
     start: SlowStart
     clock: Clock
-    observer: Observer
+    observer: Watcher
     limit: float = field(init=False)
     active: int = 0
     quiet_until: float = 0.0
@@ -73,6 +82,16 @@ class Gate:
                 return
             else:
                 await self._turn()
+
+    @property
+    def free(self) -> bool:
+        """Whether `enter` would not wait."""
+        return self.active < int(self.limit) and not self.broken and self.quiet_until <= self.clock.monotonic()
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is as wide again as it can be."""
+        return self.limit >= self.start.maximum
 
     async def _turn(self) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -136,7 +155,7 @@ class Gate:
             self.observer.concurrency(int(limit))
 
     def _failed(self, outcome: Failed) -> bool:
-        if outcome.fault is Fault.THROTTLED:
+        if outcome.fault is Fault.THROTTLED and outcome.side is Side.DESTINATION:
             self.slow_down(outcome.retry_after, outcome.message)
             if self.broken:
                 self.broken = self.probing = False
@@ -184,5 +203,7 @@ class Gate:
             return
         self._last_cut = now
         self.start.throttled()
+        before = int(self.limit)
         self._be(max(1.0, self.limit / 2))
-        self.observer.event(EventKind.SLOWER, f"throttled: {int(self.limit)} at once from now on", reason=reason)
+        if int(self.limit) != before:
+            self.observer.event(EventKind.SLOWER, f"throttled: {int(self.limit)} at once from now on", reason=reason)

@@ -1,11 +1,17 @@
-"""Where objects come from (hosts, buckets), and which of that does not answer: its objects wait while others go on."""
+"""Where objects come from (hosts, buckets): which of that is down or asks for less, and how its own objects wait for it
+while others go on.
+"""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from migrator.core.model import Failed, Outcome, Side, Stored
+from migrator.core.model import Failed, Fault, Outcome, Side, Stored
 from migrator.core.ports import Clock, EventKind, Observer
+from migrator.engine.gate import Gate
+from migrator.engine.slow_start import SlowStart
 
 SILENT_FAILURES = 5
 """Attempts in a row without any answer after which an origin counts as down."""
@@ -14,9 +20,10 @@ PROBE_EVERY = 10.0
 PROBES = 30
 """Tries in vain after which its objects fail instead of waiting on."""
 LOOK_EVERY = 2.0
-"""Seconds after which an object that waits looks whether the origin has answered somebody else."""
+"""Seconds after which an object that waits looks whether the origin has answered somebody else, or the run stops."""
 
-Sleep = Callable[[float], Awaitable[None]]
+Waiting = Callable[[], AbstractContextManager[None]]
+"""Within it an object waits: others go on in its place."""
 
 
 class NoAnswer(Exception):
@@ -24,10 +31,9 @@ class NoAnswer(Exception):
 
 
 @dataclass(slots=True)
-class _Origin:
-    """One that failed lately. `probe_at` is when the next try may be made; `since` when it was found to be down."""
+class _Silence:
+    """An origin that gave no answer lately. `since`: when it was found to be down; `probe_at`: when to try next."""
 
-    name: str
     failures: int = 0
     since: float | None = None
     probe_at: float = 0.0
@@ -36,62 +42,120 @@ class _Origin:
 
 
 class Origins:
-    """Lets attempts at an origin that is down through one by one, and gives it up after PROBES of them.
+    """Lets attempts at an origin that is down through one by one, and as many as it bears at one that throttles.
 
-    An object that waits need not take up a place meanwhile: with a tenth of all URLs on a host that is gone, most
-    places would soon be taken by those, each for a minute.
+    An object that waits takes up no place meanwhile: with a tenth of all URLs on a host that is gone, most places
+    would soon be taken by those, each for a minute. At most `concurrency` attempts go to one origin at once.
     """
 
-    def __init__(self, clock: Clock, observer: Observer) -> None:
+    def __init__(self, concurrency: int, clock: Clock, observer: Observer) -> None:
+        self._concurrency = concurrency
         self._clock = clock
         self._observer = observer
-        self._troubled: dict[str, _Origin] = {}
+        self._silent: dict[str, _Silence] = {}
+        self._throttling: dict[str, Gate] = {}
 
-    async def admit(self, location: str, sleep: Sleep) -> None:
-        """Waits while the origin of `location` is down. Raises NoAnswer once it was given up, and what `sleep` does."""
-        if not self._troubled:
+    async def admit(self, location: str, waiting: Waiting) -> Gate | None:
+        """Waits until the origin of `location` may be asked. Raises NoAnswer once it was given up, and Stopped.
+
+        What it returns is handed back with the outcome.
+        """
+        if not self._silent and not self._throttling:
+            return None
+        name = origin_of(location)
+        while not self._may_try(name):
+            with waiting():
+                await self._clock.sleep(LOOK_EVERY)
+        gate = self._throttling.get(name)
+        if gate is not None and not gate.free:
+            with waiting():
+                await self._enter(gate)
+        elif gate is not None:
+            await gate.enter()
+        return gate
+
+    def told(self, location: str, outcome: Outcome | None, gate: Gate | None = None) -> None:
+        """What an attempt came to; `gate` is what it was admitted with, and None for `outcome`: nobody knows."""
+        failed = outcome if isinstance(outcome, Failed) and outcome.side is Side.SOURCE else None
+        answered = isinstance(outcome, Stored) or (failed is not None and not failed.silent)
+        throttled = failed is not None and failed.fault is Fault.THROTTLED
+        if gate is not None:
+            gate.leave_well() if answered and not throttled else gate.leave(None)
+        if failed is None and not self._silent and not self._throttling:
             return
         name = origin_of(location)
-        while (origin := self._troubled.get(name)) is not None and origin.since is not None:
-            now = self._clock.monotonic()
-            if now >= origin.probe_at:
-                origin.probe_at = now + PROBE_EVERY
-                origin.probes += 1
-                return
-            if origin.probes >= PROBES:
-                raise NoAnswer(self._give_up(origin, now - origin.since))
-            await sleep(min(LOOK_EVERY, origin.probe_at - now))
+        if failed and failed.silent:
+            self._unheard(name, failed.message)
+        elif answered:
+            self._heard(name)
+        if failed and throttled:
+            self._throttled(name, failed)
+        elif gate is not None and gate.wide:
+            self._throttling.pop(name, None)
 
-    def told(self, location: str, outcome: Outcome) -> None:
-        """What an attempt came to."""
-        silent = isinstance(outcome, Failed) and outcome.silent and outcome.side is Side.SOURCE
-        if not silent and not self._troubled:
-            return
-        name = origin_of(location)
-        if silent:
-            assert isinstance(outcome, Failed)
-            self._failed(self._troubled.setdefault(name, _Origin(name)), outcome.message)
-        elif isinstance(outcome, Stored) or (isinstance(outcome, Failed) and outcome.side is Side.SOURCE):
-            self._answered(self._troubled.pop(name, None))
+    async def _enter(self, gate: Gate) -> None:
+        while True:
+            await self._clock.sleep(0)  # raises Stopped
+            try:
+                async with asyncio.timeout(LOOK_EVERY):
+                    return await gate.enter()
+            except TimeoutError:
+                continue
 
-    def _failed(self, origin: _Origin, reason: str) -> None:
-        origin.failures += 1
-        if origin.since is None and origin.failures >= SILENT_FAILURES:
-            origin.since = self._clock.monotonic()
-            origin.probe_at = origin.since + PROBE_EVERY
-            text = f"{origin.name} does not answer: its objects wait, others go on; one try every {PROBE_EVERY:.0f} s"
+    def _throttled(self, name: str, failed: Failed) -> None:
+        if name not in self._throttling:
+            start = SlowStart(self._concurrency, self._clock, first=self._concurrency)
+            self._throttling[name] = Gate(start, self._clock, _Named(self._observer, name))
+        self._throttling[name].slow_down(failed.retry_after, failed.message)
+
+    def _may_try(self, name: str) -> bool:
+        silence = self._silent.get(name)
+        if silence is None or silence.since is None:
+            return True
+        now = self._clock.monotonic()
+        if now >= silence.probe_at:
+            silence.probe_at = now + PROBE_EVERY
+            silence.probes += 1
+            return True
+        if silence.probes >= PROBES:
+            raise NoAnswer(self._give_up(name, silence, now - silence.since))
+        return False
+
+    def _unheard(self, name: str, reason: str) -> None:
+        silence = self._silent.setdefault(name, _Silence())
+        silence.failures += 1
+        if silence.since is None and silence.failures >= SILENT_FAILURES:
+            silence.since = self._clock.monotonic()
+            silence.probe_at = silence.since + PROBE_EVERY
+            text = f"{name} does not answer: its objects wait, others go on; one try every {PROBE_EVERY:.0f} s"
             self._observer.event(EventKind.PAUSED, text, reason=reason)
 
-    def _answered(self, origin: _Origin | None) -> None:
-        if origin is not None and origin.since is not None:
-            self._observer.event(EventKind.RESUMED, f"{origin.name} answers again")
+    def _heard(self, name: str) -> None:
+        silence = self._silent.pop(name, None)
+        if silence is not None and silence.since is not None:
+            self._observer.event(EventKind.RESUMED, f"{name} answers again")
 
-    def _give_up(self, origin: _Origin, seconds: float) -> str:
-        text = f"{origin.name} has not answered for {seconds / 60:.0f} minutes"
-        if not origin.told:
-            origin.told = True
+    def _give_up(self, name: str, silence: _Silence, seconds: float) -> str:
+        text = f"{name} has not answered for {seconds / 60:.0f} minutes"
+        if not silence.told:
+            silence.told = True
             self._observer.event(EventKind.NOTE, f"{text}: its objects fail from now on, until it does")
         return text
+
+
+class _Named:
+    """An observer of one origin's gate: says of whom it speaks, and leaves the run's own figures alone."""
+
+    def __init__(self, observer: Observer, name: str) -> None:
+        self._observer = observer
+        self._name = name
+
+    def event(self, kind: EventKind, message: str, **details: object) -> None:
+        """See the port."""
+        self._observer.event(kind, f"{self._name} {message}", **details)
+
+    def concurrency(self, limit: int) -> None:
+        """How many the origin bears is not how many go on at once."""
 
 
 def origin_of(location: str) -> str:

@@ -97,7 +97,7 @@ class Run:
         self._nothing_comes = False
         self._claimed = self._moved = self._bytes = 0
         self._lanes: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._waiting = self._resting = 0
 
     async def execute(self, run: int) -> Result:
         """Scans and moves until nothing is left, a limit is reached, a signal comes or an error stops it."""
@@ -241,26 +241,35 @@ class Run:
     def _limit_reached(self) -> bool:
         return self._options.limit is not None and self._claimed >= self._options.limit
 
-    def _open_lane(self, group: asyncio.TaskGroup, place: int, *, stand_in: bool = False) -> None:
-        lane = group.create_task(self._lane(group, place, stand_in=stand_in))
+    def _open_lane(self, group: asyncio.TaskGroup, place: int | None) -> None:
+        lane = group.create_task(self._lane(group, place))
         self._lanes.add(lane)
         lane.add_done_callback(self._lanes.discard)
 
     @contextlib.contextmanager
-    def _standing_in(self, group: asyncio.TaskGroup, place: int) -> Iterator[None]:
+    def _standing_in(self, group: asyncio.TaskGroup) -> Iterator[None]:
         """While an object waits for its next try, others go on in its place. The gate bounds what goes on at once."""
         self._waiting += 1
-        if self._waiting <= MOST_WAITING and len(self._lanes) - self._waiting < self._concurrency:
-            self._open_lane(group, place, stand_in=True)
+        if self._waiting <= MOST_WAITING and self._too_many_lanes < 0:
+            self._open_lane(group, None)
         try:
             yield
         finally:
             self._waiting -= 1
 
-    async def _lane(self, group: asyncio.TaskGroup, place: int, *, stand_in: bool) -> None:
-        waiting = functools.partial(self._standing_in, group, place)
-        while not (stand_in and len(self._lanes) - self._waiting > self._concurrency):
-            await self._worker.gate.room_for(place)
+    @property
+    def _too_many_lanes(self) -> int:
+        """Lanes that neither wait nor rest beyond what is worth having at once; below 0: so many are missing."""
+        return len(self._lanes) - self._waiting - self._resting - self._worker.gate.start.width
+
+    async def _lane(self, group: asyncio.TaskGroup, place: int | None) -> None:
+        """One object after the other; `place` is the lane's own, and None for a stand-in, which goes when it can."""
+        waiting = functools.partial(self._standing_in, group)
+        while place is not None or self._too_many_lanes <= 0:
+            if place is not None:
+                self._resting += 1
+                await self._worker.gate.room_for(place)
+                self._resting -= 1
             task = await self._queue.get()
             if self._stop.event.is_set():
                 self._unstarted.append(task)

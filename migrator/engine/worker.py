@@ -63,7 +63,7 @@ class Worker:
         self._prefix = config.destination.prefix
         self._capabilities = capabilities
         self._retry = RetryPolicy(settings.retries, clock, observer)
-        self._origins = Origins(clock, observer)
+        self._origins = Origins(settings.concurrency, clock, observer)
         self.gate = Gate(SlowStart(settings.concurrency, clock), clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
         self._variants = Variants(config, means, renderer, self._retry, self.gate)
@@ -86,15 +86,17 @@ class Worker:
 
         async def attempt() -> tuple[Outcome, bool]:
             nonlocal current
-            await self._origins.admit(current.location, sleep)
-            await self.gate.enter()
+            admitted = await self._origins.admit(current.location, waiting)
             outcome: Outcome | None = None
             counts = True
             try:
-                outcome = await self._transfer(current)
+                await self.gate.enter()
+                try:
+                    outcome = await self._transfer(current)
+                finally:
+                    counts = self.gate.leave(outcome)
             finally:
-                counts = self.gate.leave(outcome)
-            self._origins.told(current.location, outcome)
+                self._origins.told(current.location, outcome, admitted)
             if isinstance(outcome, Failed):
                 current = _next_try(current, outcome)
                 counts = counts or await self._only_this_object(outcome)

@@ -1,33 +1,35 @@
 """Origins that do not answer: nobody else waits for them, and they are asked again by and by."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored
 from migrator.core.ports import EventKind
-from migrator.engine.origins import LOOK_EVERY, PROBE_EVERY, PROBES, SILENT_FAILURES, NoAnswer, Origins, origin_of
+from migrator.engine.origins import PROBE_EVERY, PROBES, SILENT_FAILURES, NoAnswer, Origins, origin_of
 
 from .world import FakeClock, Recorder
 
 DEAD, WELL = "https://dead.example:8443/a.jpg?***", "https://well.example/a.jpg"
 SILENT = Failed(Fault.TRANSIENT, "no connection within 10 s", retryable=True, silent=True)
+BUSY = Failed(Fault.THROTTLED, "answered 503", retryable=True)
 STORED = Stored(8, b"\0" * 32, "image/jpeg", "etag", None)
 
 
 class World:
     """Origins, the clock they go by and what they said."""
 
-    def __init__(self) -> None:
+    def __init__(self, concurrency: int = 64) -> None:
         self.clock, self.recorder = FakeClock(), Recorder()
-        self.origins = Origins(self.clock, self.recorder)
+        self.origins = Origins(concurrency, self.clock, self.recorder)
 
     async def attempt(self, location: str, outcome: Outcome) -> float:
         """One attempt; returns how long it had to wait before it was made."""
         began = self.clock.now
-        await self.origins.admit(location, self.clock.sleep)
+        gate = await self.origins.admit(location, nullcontext)
         waited = self.clock.now - began
-        self.origins.told(location, outcome)
+        self.origins.told(location, outcome, gate)
         return waited
 
     async def break_down(self) -> None:
@@ -104,20 +106,45 @@ async def test_only_one_is_let_through_at_a_time() -> None:
     world = World()
     await world.break_down()
     world.clock.now += PROBE_EVERY
-    slept: list[float] = []
-
-    def noting(then: type[Exception]) -> Callable[[float], Awaitable[None]]:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            raise then
-
-        return sleep
-
-    await world.origins.admit(DEAD, noting(AssertionError))
+    await world.origins.admit(DEAD, _must_not_wait)
     for _ in range(3):
         with pytest.raises(InterruptedError):
-            await world.origins.admit(DEAD, noting(InterruptedError))
-    assert slept == [LOOK_EVERY] * 3
+            await world.origins.admit(DEAD, _must_not_wait)
+
+
+def _must_not_wait() -> AbstractContextManager[None]:
+    raise InterruptedError
+
+
+async def test_one_that_throttles_is_asked_less_and_no_other_is() -> None:
+    world = World(concurrency=2)
+    await world.attempt(DEAD, BUSY)
+    assert world.said == [(EventKind.SLOWER, "https://dead.example:8443 throttled: 1 at once from now on")]
+    gate = await world.origins.admit(DEAD, _must_not_wait)
+    second = asyncio.create_task(world.origins.admit(DEAD, nullcontext))
+    for _ in range(9):
+        assert await world.origins.admit(WELL, _must_not_wait) is None
+        await asyncio.sleep(0)
+    assert not second.done()
+    world.origins.told(DEAD, STORED, gate)
+    world.origins.told(DEAD, STORED, await second)
+    assert await world.origins.admit(DEAD, _must_not_wait) is None, "it bears two again: nothing is left of it"
+    assert not world.recorder.limits, "how many go on at once in the whole run is another matter"
+
+
+async def test_whoever_asks_for_a_pause_has_it() -> None:
+    world = World()
+    await world.attempt(DEAD, Failed(Fault.THROTTLED, "answered 429", retry_after=30, retryable=True))
+    assert await world.attempt(WELL, STORED) == 0
+    assert await world.attempt(DEAD, STORED) == pytest.approx(30)
+
+
+async def test_one_that_always_throttles_says_so_a_few_times() -> None:
+    world = World()
+    for _ in range(100):
+        world.clock.now += 2
+        await world.attempt(DEAD, BUSY)
+    assert [int(text.split()[2]) for _, text in world.said] == [32, 16, 8, 4, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import actions
 from tests.faults.checker import Bucket
 from tests.faults.harness import finish
 from tests.faults.line import Line
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, Rule
 from tests.faults.test_rows_sources import migration_of_urls
+from tests.faults.wire import Answer
 from tests.faults.world import origin_of
 
 pytestmark = pytest.mark.faults
@@ -48,4 +50,23 @@ def test_objects_on_a_host_that_comes_back_are_moved_by_the_same_run(folder: Pat
         finished = finish(process)
     assert finished.status == 0, finished.words
     assert "answers again" in finished.words
+    assert migration.check(AWAY | HERE) == []
+
+
+def test_a_host_that_is_always_busy_slows_nobody_else(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    with origin_of(AWAY | HERE) as origin, origin_of(AWAY) as busy:
+        busy.rules.append(Rule(actions.answer(Answer(503)), times=None))
+        urls = [f"{busy.url}/{key}" for key in AWAY] + [f"{origin.url}/{key}" for key in HERE]
+        migration = migration_of_urls(folder, bucket, urls, key="{path}")
+        process = migration.start("migrate", environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
+        proxy.wait("PUT", "/here/", number=len(HERE))
+        process.send_signal(signal.SIGINT)
+        stopped = finish(process)
+        assert stopped.status == 130, stopped.words
+        told = [line for line in stopped.words.splitlines() if "throttled" in line]
+        assert told
+        assert all(line.startswith(f"{busy.url} throttled: ") for line in told)
+        busy.rules.clear()
+        finished = migration.run()
+    assert finished.status == 0, finished.words
     assert migration.check(AWAY | HERE) == []
