@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from migrator.core.model import Failed, Fault, Outcome, Side, Stored
 from migrator.core.ports import Clock, EventKind, Observer
 from migrator.engine.gate import Gate
+from migrator.engine.guard import LONGEST_THROTTLE
 from migrator.engine.slow_start import SlowStart
 
 SILENT_FAILURES = 5
@@ -26,8 +27,12 @@ Waiting = Callable[[], AbstractContextManager[None]]
 """Within it an object waits: others go on in its place."""
 
 
-class NoAnswer(Exception):
-    """The origin was given up; the text says since when."""
+class GivenUp(Exception):
+    """The origin was given up for now: its objects fail with this fault. The text says why."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
 
 
 @dataclass(slots=True)
@@ -38,6 +43,15 @@ class _Silence:
     since: float | None = None
     probe_at: float = 0.0
     probes: int = 0
+    told: bool = False
+
+
+@dataclass(slots=True)
+class _Busy:
+    """An origin that has said nothing since then but that it is busy."""
+
+    since: float
+    probe_at: float
     told: bool = False
 
 
@@ -54,9 +68,10 @@ class Origins:
         self._observer = observer
         self._silent: dict[str, _Silence] = {}
         self._throttling: dict[str, Gate] = {}
+        self._busy: dict[str, _Busy] = {}
 
     async def admit(self, location: str, waiting: Waiting) -> Gate | None:
-        """Waits until the origin of `location` may be asked. Raises NoAnswer once it was given up, and Stopped.
+        """Waits until the origin of `location` may be asked. Raises GivenUp once it was, and Stopped.
 
         What it returns is handed back with the outcome.
         """
@@ -90,8 +105,10 @@ class Origins:
             self._heard(name)
         if failed and throttled:
             self._throttled(name, failed)
-        elif gate is not None and gate.wide:
-            self._throttling.pop(name, None)
+        elif answered:
+            self._busy.pop(name, None)
+            if gate is not None and gate.wide:
+                self._throttling.pop(name, None)
 
     async def _enter(self, gate: Gate) -> None:
         while True:
@@ -107,18 +124,29 @@ class Origins:
             start = SlowStart(self._concurrency, self._clock, first=self._concurrency)
             self._throttling[name] = Gate(start, self._clock, _Named(self._observer, name))
         self._throttling[name].slow_down(failed.retry_after, failed.message)
+        now = self._clock.monotonic()
+        self._busy.setdefault(name, _Busy(now, now + LONGEST_THROTTLE))
 
     def _may_try(self, name: str) -> bool:
+        now = self._clock.monotonic()
+        busy = self._busy.get(name)
+        if busy is not None and now - busy.since > LONGEST_THROTTLE:
+            if now < busy.probe_at:
+                text = f"{name} has said nothing but that it is busy for an hour"
+                busy.told = self._give_up(text, told=busy.told)
+                raise GivenUp(Fault.THROTTLED, text)
+            busy.probe_at = now + PROBE_EVERY
         silence = self._silent.get(name)
         if silence is None or silence.since is None:
             return True
-        now = self._clock.monotonic()
         if now >= silence.probe_at:
             silence.probe_at = now + PROBE_EVERY
             silence.probes += 1
             return True
         if silence.probes >= PROBES:
-            raise NoAnswer(self._give_up(name, silence, now - silence.since))
+            text = f"{name} has not answered for {(now - silence.since) / 60:.0f} minutes"
+            silence.told = self._give_up(text, told=silence.told)
+            raise GivenUp(Fault.TRANSIENT, text)
         return False
 
     def _unheard(self, name: str, reason: str) -> None:
@@ -135,12 +163,10 @@ class Origins:
         if silence is not None and silence.since is not None:
             self._observer.event(EventKind.RESUMED, f"{name} answers again")
 
-    def _give_up(self, name: str, silence: _Silence, seconds: float) -> str:
-        text = f"{name} has not answered for {seconds / 60:.0f} minutes"
-        if not silence.told:
-            silence.told = True
-            self._observer.event(EventKind.NOTE, f"{text}: its objects fail from now on, until it does")
-        return text
+    def _give_up(self, text: str, *, told: bool) -> bool:
+        if not told:
+            self._observer.event(EventKind.NOTE, f"{text}: its objects fail from now on, until it does better")
+        return True
 
 
 class _Named:

@@ -18,7 +18,7 @@ from migrator.engine.guard import Memory, Pace, RetryPolicy
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
-from migrator.engine.origins import NoAnswer, Origins
+from migrator.engine.origins import GivenUp, Origins
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
 from migrator.engine.slow_start import SlowStart
@@ -106,8 +106,8 @@ class Worker:
             outcome, attempts = await self._retry.run(attempt, task, sleep)
         except Stopped:
             raise Stopped(sent=current.again) from None
-        except NoAnswer as given_up:
-            outcome, attempts = Failed(Fault.TRANSIENT, f"{task.location}: {given_up}", again=current.again), 1
+        except GivenUp as given_up:
+            outcome, attempts = Failed(given_up.fault, f"{task.location}: {given_up}", again=current.again), 1
         if isinstance(outcome, Failed):
             await self._diagnose(outcome)
             await self._abandon(task)

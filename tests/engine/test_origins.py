@@ -7,7 +7,7 @@ import pytest
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored
 from migrator.core.ports import EventKind
-from migrator.engine.origins import PROBE_EVERY, PROBES, SILENT_FAILURES, NoAnswer, Origins, origin_of
+from migrator.engine.origins import PROBE_EVERY, PROBES, SILENT_FAILURES, GivenUp, Origins, origin_of
 
 from .world import FakeClock, Recorder
 
@@ -94,7 +94,7 @@ async def test_it_is_given_up_after_a_while_and_still_asked() -> None:
     for _ in range(PROBES):
         await world.attempt(DEAD, SILENT)
     for _ in range(100):
-        with pytest.raises(NoAnswer, match=r"https://dead\.example:8443 has not answered for 5 minutes"):
+        with pytest.raises(GivenUp, match=r"https://dead\.example:8443 has not answered for 5 minutes"):
             await world.attempt(DEAD, SILENT)
     assert [kind for kind, _ in world.said] == [EventKind.PAUSED, EventKind.NOTE]
     world.clock.now += PROBE_EVERY
@@ -139,12 +139,23 @@ async def test_whoever_asks_for_a_pause_has_it() -> None:
     assert await world.attempt(DEAD, STORED) == pytest.approx(30)
 
 
-async def test_one_that_always_throttles_says_so_a_few_times() -> None:
+async def test_one_that_always_throttles_says_so_a_few_times_and_is_given_up_after_an_hour() -> None:
     world = World()
-    for _ in range(100):
+    for _ in range(1_800):
         world.clock.now += 2
         await world.attempt(DEAD, BUSY)
     assert [int(text.split()[2]) for _, text in world.said] == [32, 16, 8, 4, 2, 1]
+    world.clock.now += 4
+    await world.attempt(DEAD, BUSY)
+    for _ in range(3):
+        with pytest.raises(GivenUp, match="for an hour") as given_up:
+            await world.attempt(DEAD, BUSY)
+        assert given_up.value.fault is Fault.THROTTLED
+    assert world.said[-1][0] is EventKind.NOTE
+    assert await world.attempt(WELL, STORED) == 0
+    world.clock.now += PROBE_EVERY
+    await world.attempt(DEAD, STORED)
+    await world.attempt(DEAD, STORED)
 
 
 @pytest.mark.parametrize(
