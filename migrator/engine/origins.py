@@ -15,7 +15,9 @@ from migrator.engine.guard import LONGEST_THROTTLE
 from migrator.engine.slow_start import SlowStart
 
 SILENT_FAILURES = 5
-"""Attempts in a row without any answer after which an origin counts as down."""
+"""Attempts in a row without any answer, at two objects or more, after which an origin counts as down."""
+MOST_SILENT = 10_000
+"""Origins of which it is remembered that they gave no answer: a manifest may name a million that are gone."""
 PROBE_EVERY = 10.0
 """Seconds between two tries at an origin that is down."""
 PROBES = 30
@@ -37,8 +39,13 @@ class GivenUp(Exception):
 
 @dataclass(slots=True)
 class _Silence:
-    """An origin that gave no answer lately. `since`: when it was found to be down; `probe_at`: when to try next."""
+    """An origin that gave no answer lately, at `first` to begin with, and whether at `others`, too.
 
+    `since`: when it was found to be down; `probe_at`: when to try next.
+    """
+
+    first: str
+    others: bool = False
     failures: int = 0
     since: float | None = None
     probe_at: float = 0.0
@@ -100,7 +107,7 @@ class Origins:
             return
         name = origin_of(location)
         if failed and failed.silent:
-            self._unheard(name, failed.message)
+            self._unheard(name, location, failed.message)
         elif answered:
             self._heard(name)
         if failed and throttled:
@@ -149,10 +156,15 @@ class Origins:
             raise GivenUp(Fault.TRANSIENT, text)
         return False
 
-    def _unheard(self, name: str, reason: str) -> None:
-        silence = self._silent.setdefault(name, _Silence())
+    def _unheard(self, name: str, location: str, reason: str) -> None:
+        silence = self._silent.get(name)
+        if silence is None:
+            silence = self._silent[name] = _Silence(location)
+            if len(self._silent) > MOST_SILENT:
+                del self._silent[next((name for name, one in self._silent.items() if one.since is None), name)]
         silence.failures += 1
-        if silence.since is None and silence.failures >= SILENT_FAILURES:
+        silence.others |= location != silence.first
+        if silence.since is None and silence.others and silence.failures >= SILENT_FAILURES:
             silence.since = self._clock.monotonic()
             silence.probe_at = silence.since + PROBE_EVERY
             text = f"{name} does not answer: its objects wait, others go on; one try every {PROBE_EVERY:.0f} s"

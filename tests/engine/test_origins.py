@@ -33,8 +33,8 @@ class World:
         return waited
 
     async def break_down(self) -> None:
-        for _ in range(SILENT_FAILURES):
-            assert await self.attempt(DEAD, SILENT) == 0
+        for number in range(SILENT_FAILURES):
+            assert await self.attempt(f"https://dead.example:8443/{number}.jpg", SILENT) == 0
 
     @property
     def said(self) -> list[tuple[EventKind, str]]:
@@ -50,6 +50,13 @@ async def test_its_objects_wait_and_others_go_on() -> None:
     assert await world.attempt(WELL, STORED) == 0
     assert await world.attempt(DEAD, SILENT) == pytest.approx(PROBE_EVERY)
     assert await world.attempt(DEAD, SILENT) == pytest.approx(PROBE_EVERY)
+
+
+async def test_one_object_that_gets_no_answer_tells_nothing_of_its_origin() -> None:
+    world = World()
+    for _ in range(4 * SILENT_FAILURES):
+        assert await world.attempt(DEAD, SILENT) == 0
+    assert not world.said
 
 
 @pytest.mark.parametrize("answer", [STORED, Failed(Fault.GONE, "404"), Failed(Fault.TRANSIENT, "answered 500")])
@@ -73,8 +80,8 @@ async def test_any_answer_opens_it_again(answer: Outcome) -> None:
 async def test_what_answers_now_and_then_is_not_down(outcome: Outcome) -> None:
     world = World()
     for _ in range(5):
-        for _ in range(SILENT_FAILURES - 1):
-            assert await world.attempt(DEAD, SILENT) == 0
+        for number in range(SILENT_FAILURES - 1):
+            assert await world.attempt(f"https://dead.example:8443/{number}.jpg", SILENT) == 0
         world.origins.told(DEAD, STORED)
         world.origins.told(DEAD, outcome)
     assert not world.said
@@ -156,6 +163,16 @@ async def test_one_that_always_throttles_says_so_a_few_times_and_is_given_up_aft
     world.clock.now += PROBE_EVERY
     await world.attempt(DEAD, STORED)
     await world.attempt(DEAD, STORED)
+
+
+async def test_a_million_hosts_that_are_gone_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.engine.origins.MOST_SILENT", 10)
+    world = World()
+    await world.break_down()
+    for number in range(100):
+        await world.attempt(f"https://gone{number}.example/a.jpg", SILENT)
+    assert len(world.origins._silent) == 10
+    assert await world.attempt(DEAD, SILENT) > 0, "which are down is not forgotten"
 
 
 @pytest.mark.parametrize(
