@@ -138,7 +138,7 @@ class Multipart:
                 raise Transient(again.message) from again
 
         try:
-            return await self._retry.call(rest, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+            return await self._retry.call(rest, lambda _: None)  # a source that is busy slows nobody else down
         except _NoRest:
             raise broken from None
 

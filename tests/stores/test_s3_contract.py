@@ -13,6 +13,7 @@ from .contract import Expected, StoreContract
 
 SERVERS = {
     "moto": Expected(
+        atomic_put=False,
         conditional_copy=False,
         digests=frozenset(),
         part_digests=frozenset(),
