@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import finish
+from tests.faults.harness import Migration, finish
 from tests.faults.line import Line
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.test_rows_sources import migration_of_urls
@@ -20,16 +21,22 @@ AWAY = {f"away/{number}.bin": b"away %d" % number for number in range(80)}
 HERE = {f"here/{number}.bin": b"here %d" % number for number in range(60)}
 
 
+def stopped_when_what_is_here_stands(migration: Migration, proxy: Proxy) -> Ended:
+    """A run that is interrupted as soon as all of HERE was put; what it has still to do might take minutes."""
+    process = migration.start("migrate", environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
+    proxy.wait("PUT", "/here/", number=len(HERE))
+    process.send_signal(signal.SIGINT)
+    stopped = finish(process)
+    assert stopped.status == 130, stopped.words
+    return stopped
+
+
 def test_objects_on_a_host_that_is_down_keep_no_others_waiting(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
     with origin_of(AWAY | HERE) as origin, Line(("127.0.0.1", origin.port)) as line:
         line.cut()
         urls = [f"http://127.0.0.1:{line.port}/{key}" for key in AWAY] + [f"{origin.url}/{key}" for key in HERE]
         migration = migration_of_urls(folder, bucket, urls, key="{path}")
-        process = migration.start("migrate", environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
-        proxy.wait("PUT", "/here/", number=len(HERE))
-        process.send_signal(signal.SIGINT)
-        stopped = finish(process)
-        assert stopped.status == 130, stopped.words
+        stopped = stopped_when_what_is_here_stands(migration, proxy)
         assert f"http://127.0.0.1:{line.port} does not answer: its objects wait, others go on" in stopped.words
         assert {state for state, _ in migration.items().values()} == {"planned", "stored"}
         line.mend()
@@ -58,11 +65,7 @@ def test_a_host_that_is_always_busy_slows_nobody_else(folder: Path, bucket: Buck
         busy.rules.append(Rule(actions.answer(Answer(503)), times=None))
         urls = [f"{busy.url}/{key}" for key in AWAY] + [f"{origin.url}/{key}" for key in HERE]
         migration = migration_of_urls(folder, bucket, urls, key="{path}")
-        process = migration.start("migrate", environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
-        proxy.wait("PUT", "/here/", number=len(HERE))
-        process.send_signal(signal.SIGINT)
-        stopped = finish(process)
-        assert stopped.status == 130, stopped.words
+        stopped = stopped_when_what_is_here_stands(migration, proxy)
         told = [line for line in stopped.words.splitlines() if "throttled" in line]
         assert told
         assert all(line.startswith(f"{busy.url} throttled: ") for line in told)
