@@ -1,7 +1,7 @@
 """Tasks -> Outcomes: one task with all its attempts, under the gate. Built from what `wiring` makes of a Config."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ from migrator.engine.guard import Memory, Pace, RetryPolicy
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
-from migrator.engine.origins import GivenUp, Origins
+from migrator.engine.origins import GivenUp, Origins, Waiting
 from migrator.engine.probe import can_write
 from migrator.engine.rules import Rules
 from migrator.engine.slow_start import SlowStart
@@ -72,7 +72,7 @@ class Worker:
         self._observer = observer
         self._diagnosed = -DIAGNOSE_EVERY
 
-    async def work(self, task: Task, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> Settlement:
+    async def work(self, task: Task, waiting: Waiting = nullcontext) -> Settlement:
         """All attempts of one task. Raises Fatal, Unreachable or LedgerError when the run cannot go on.
 
         It is within `waiting` while it waits for its next try, or for its origin to answer again.

@@ -18,9 +18,7 @@ async def noted_canary(store: Store, key: str, ledger: SqliteLedger | None) -> A
     """Around probing with a canary under `key`. Raises PreflightError where the destination refuses it."""
     try:
         if ledger:
-            left = await ledger.get_meta(NOTE)
-            if left:
-                await patiently(partial(sweep, store, left))
+            await sweep_left(store, ledger)
             await ledger.set_meta(NOTE, key)
         yield
         if ledger:
@@ -30,3 +28,10 @@ async def noted_canary(store: Store, key: str, ledger: SqliteLedger | None) -> A
             f"the destination does not take a small test object: {error.message}",
             error.hint or "see which step fails with `migrator test-connection`",
         ) from error
+
+
+async def sweep_left(store: Store, ledger: SqliteLedger) -> None:
+    """Removes the canary that a killed run has left, if one has. Raises what the destination refuses it with."""
+    if left := await ledger.get_meta(NOTE):
+        await patiently(partial(sweep, store, left))
+        await ledger.set_meta(NOTE, "")

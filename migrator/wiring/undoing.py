@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 
 import orjson
 from msgspec import Struct
@@ -15,7 +14,7 @@ from migrator.core.model import Fault, State
 from migrator.core.ports import Observer, Store
 from migrator.core.records import RecordState
 from migrator.core.undoing import Doing, Undone
-from migrator.engine.probe import patiently, sweep
+from migrator.engine.probe import patiently
 from migrator.engine.returning import SourcesBack
 from migrator.engine.rollback import Rollback, RollbackOptions
 from migrator.engine.stopping import Stop
@@ -30,6 +29,7 @@ from migrator.wiring.adapters import (
     open_store,
     selected,
 )
+from migrator.wiring.canaries import sweep_left
 from migrator.wiring.checking import ADDED_COLUMNS
 from migrator.wiring.cleaning import open_remover
 from migrator.wiring.moving import check_bucket
@@ -74,10 +74,8 @@ async def _rollback(
     error: MigratorError | None = None
     async with open_store(config, bucket) as store, AsyncExitStack() as closing:
         await check_bucket(store)
-        left = await ledger.get_meta("canary")
-        if left and not options.dry_run:
-            await patiently(partial(sweep, store, left))
-            await ledger.set_meta("canary", "")
+        if not options.dry_run:
+            await sweep_left(store, ledger)
         sources = await _sources_of_rows(config, ledger)
         records = make_records(config, sources, bucket)
         if records:
