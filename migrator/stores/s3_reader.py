@@ -107,9 +107,10 @@ class S3Body:
 
     async def go_on(self) -> bool:
         """The next `read` asks for the rest of a stream that broke off."""
-        if self._incoming is None or not self.fingerprint:
+        if self.description is None or not self.fingerprint:  # not even its first answer was whole
             return False
-        self._incoming.close()
+        if self._incoming:
+            self._incoming.close()
         self._incoming, self._held = None, b""
         return True
 

@@ -93,10 +93,13 @@ def test_an_object_of_a_bucket_is_gone_on_with_where_it_broke_off(
 ) -> None:
     old = server.make_bucket(f"{bucket.name}-old")
     filled(old, {"video.mp4": WHOLE})
+    # The first time that the rest is asked for, the server is not itself.
+    unwell = actions.answer(actions.s3_error(500, "InternalError"))
+    proxy.rules.append(Rule(unwell, method="GET", target="video.mp4", skip=1, times=1))
     proxy.rules.append(Rule(actions.cut_answer(CUT), method="GET", target="video.mp4", times=None))
     migration = Migration(folder, bucket, sources=[bucket_source(old, proxy.url)], transfer={"retries": 2})
     finished = migration.run()
     assert finished.status == 0, finished.words
-    assert proxy.count("GET", "video.mp4") <= ANSWERS
+    assert proxy.count("GET", "video.mp4") <= ANSWERS + 1
     assert migration.rows("SELECT attempts FROM items") == [(1,)]
     assert migration.check({"video.mp4": WHOLE}) == []
