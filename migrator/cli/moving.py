@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec import to_builtins
-from msgspec.structs import asdict
 
 from migrator.cli.options import (
     CONFIG_FILE,
@@ -223,11 +222,7 @@ def show_plan(
     """Scans, into the ledger or (dry) into one that is thrown away, and prints what was found."""
     from migrator import wiring
     from migrator.cli.observers.counts import Counts
-    from migrator.reports.overview import overview
-    from migrator.reports.rendering import plan_variants
-    from migrator.reports.requests import estimate
-    from migrator.reports.targets import targets_of, variants_of
-    from migrator.reports.tree import overview_tree
+    from migrator.reports.plan import plan_of
 
     names = tuple(sources or ())
     counts = Counts.resuming((), names or [source.name for source in config.sources])
@@ -242,22 +237,20 @@ def show_plan(
             raise
     try:
         with result.view() as view:
-            seen = overview(view, targets_of(config), variants_of(config))
-            variants = plan_variants(seen, view, config, samples)
-            requests = estimate(seen, view, config, sum(plan.to_make for plan in variants))
+            found = plan_of(view, config, samples)
             rows = wiring.preview_rows(config, names, view)
     finally:
         if dry_run:
             result.discard()
     if output.as_json:
-        estimates = {"estimate": asdict(requests), "planned_variants": [plan.tree() for plan in variants]}
         examples = {"example_rows": [to_builtins(row) for row in rows]}
-        output.emit({"event": "summary", "dry_run": dry_run, **estimates, **examples, **overview_tree(seen)})
+        output.emit({"event": "summary", "dry_run": dry_run, **examples, **found.tree()})
     else:
-        output.say(planned(seen, requests, variants, rows, config_file, dry_run=dry_run))
+        output.say(planned(found, rows, config_file, dry_run=dry_run))
     if result.error:
         raise result.error
-    return 1 if seen.problem_count or seen.collision_count or any(row.problem for row in rows) else 0
+    wrong = found.seen.problem_count or found.seen.collision_count or any(row.problem for row in rows)
+    return 1 if wrong else 0
 
 
 def speed(concurrency: int | None, bandwidth: str | None) -> dict[str, Any]:

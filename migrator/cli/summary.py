@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,7 @@ from migrator.reports.variants import SIDES, table, what_failed
 
 if TYPE_CHECKING:
     from migrator.records.preview import RowPreview
-    from migrator.reports.rendering import VariantPlan
-    from migrator.reports.requests import Requests
+    from migrator.reports.plan import Plan
 
 SHOWN = 5
 """Rows of one fault that are named; the report names more."""
@@ -219,15 +218,14 @@ def _rest(number: int) -> Iterator[str]:
 
 
 def planned(
-    seen: Overview,
-    requests: "Requests",
-    variants: Sequence["VariantPlan"],
+    plan: "Plan",
     rows: Sequence["RowPreview"],
     config_file: Path,
     *,
     dry_run: bool,
 ) -> Iterator[str]:
     """The end of `plan` and of `migrate --dry-run`."""
+    seen = plan.seen
     lines = [_plan_row(source) for source in seen.sources]
     if len(lines) > 1:
         lines.append(_plan_row(seen.all_sources))
@@ -238,10 +236,10 @@ def planned(
     if seen.rows:
         left = seen.records(RecordState.PLANNED) + seen.rows_to_update
         yield f"rows      {words.count(left, 'row')} to update when their objects stand"
-    for number, line in enumerate(lines_of_variants(variants, f"{command('migrate', config_file)} --only-variants")):
-        yield f"{'' if number else 'variants':<8}  {line}"
-    for number, line in enumerate(requests.lines()):
-        yield f"{'' if number else 'requests':<8}  {line}"
+    only_variants = f"{command('migrate', config_file)} --only-variants"
+    yield from _labelled("variants", lines_of_variants(plan.variants, only_variants))
+    yield from _labelled("requests", plan.requests.lines())
+    yield from _labelled("disk", plan.disk.lines())
     yield from _examples(rows, seen)
     yield from problems(seen)
     yield from collisions(seen)
@@ -252,12 +250,18 @@ def planned(
         yield f"next      the scan was stopped; `{command('plan', config_file)}` goes on with it"
     elif seen.to_move:
         yield f"next      `{command('migrate', config_file)}` moves {words.count(seen.to_move, 'object')}"
-    elif any(plan.to_make for plan in variants):
+    elif any(each.to_make for each in plan.variants):
         yield f"next      `{command('migrate', config_file)}` makes variants"
     else:
         yield "next      nothing is left to move"
     if not dry_run:
         yield f"ledger    {seen.path}"
+
+
+def _labelled(label: str, lines: Iterable[str]) -> Iterator[str]:
+    """The label stands before the first line only."""
+    for number, line in enumerate(lines):
+        yield f"{'' if number else label:<8}  {line}"
 
 
 def _examples(rows: Sequence["RowPreview"], seen: Overview) -> Iterator[str]:

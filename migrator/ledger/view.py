@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 """Rows read at a time: no read stays open for long, so the writer can always make its file small again."""
+_SAMPLED = 1000
+"""Items whose names stand for those of all."""
 
 
 class LedgerView:
@@ -153,6 +155,14 @@ class LedgerView:
             (part_size, part_size, above, source),
         )
         return int(items), int(parts)
+
+    def mean_names(self) -> float:
+        """Bytes of key and location together, of an item; by the last ones, which are the last to be moved too."""
+        ((mean,),) = self._all(
+            "SELECT coalesce(avg(length(CAST(key AS BLOB)) + length(CAST(location AS BLOB))), 0)"
+            f" FROM (SELECT key, location FROM items ORDER BY id DESC LIMIT {_SAMPLED})"
+        )
+        return float(mean)
 
     def scans(self) -> list[Scan]:
         """One of each source that was scanned, in the order in which they were first seen."""

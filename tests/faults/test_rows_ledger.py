@@ -19,6 +19,7 @@ from tests.faults.harness import Migration, finish
 from tests.faults.kills import failing_writes, fault_seed, strace_missing
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.world import small_tree
+from tests.small_disk import small_disk_at
 
 pytestmark = pytest.mark.faults
 
@@ -121,15 +122,8 @@ def test_row_27_a_ledger_on_a_network_file_system_is_refused(folder: Path, bucke
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
-    place = folder / "checkpoints"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no tmpfs can be mounted here (needs root)")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk_at(folder / "checkpoints", 1) as place:
+        yield place
 
 
 def test_row_28_a_full_disk_stops_the_run_and_room_lets_it_go_on(

@@ -1,7 +1,6 @@
 """What a kill, a full disk or a failing neighbour may not do to a ledger."""
 
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from migrator.ledger.audit_reading import events
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import items, page, query, recount, settle_all, settlement, stored, tallied
+from tests.small_disk import small_disk_at
 
 WORK = """
 import asyncio, sys
@@ -119,15 +119,8 @@ async def test_a_caller_that_is_gone_stops_nobody(ledger: SqliteLedger) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small tmpfs")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", mount], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
-    yield mount
-    subprocess.run(["umount", mount], check=True)
+    with small_disk_at(tmp_path / "small", 2) as place:
+        yield place
 
 
 async def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(small_disk: Path) -> None:

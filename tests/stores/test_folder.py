@@ -18,6 +18,7 @@ from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, Pr
 from migrator.core.model import MIB, Side
 from migrator.core.objects import PUT_ID, Digest, Guards, Placed, Standing, Taken, Upload
 from migrator.stores.folder import FolderStore
+from tests.small_disk import small_disk_at
 
 ABSENT = Guards(absent=True, digest=Digest.SHA256)
 FREE = Guards(absent=False, digest=Digest.SHA256)
@@ -268,11 +269,8 @@ async def test_looking_writes_nothing(store: FolderStore, root: Path) -> None:
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
     """A file system of 1 MiB mounted on the destination."""
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", root], capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system may be mounted here: {mounted.stderr.decode().strip()}")
-    yield root
-    subprocess.run(["umount", "--lazy", root], check=True)
+    with small_disk_at(root, 1) as place:
+        yield place
 
 
 @pytest.mark.faults

@@ -30,7 +30,7 @@ EVENTS = {
     "note": "anything else: `kind` (retry, slower, faster, paused, resumed, stopping, note), `message` and its details",
     "summary": "the last line: what `migrator status --json` prints; of a run also `run`, `seconds`, `moved_items`, "
     "`moved_bytes`, `run_requests`, `made_variants`, `exit_status` and `stopped` (why, in words); of a plan `dry_run`, "
-    "`estimate`, `planned_variants` and `example_rows`",
+    "`estimate`, `disk`, `planned_variants` and `example_rows`",
 }
 """The events of `--json`, one object a line, told apart by `event`."""
 
