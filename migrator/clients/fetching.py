@@ -16,6 +16,9 @@ from migrator.clients.connection import header_name
 SHORT = 256 * 1024
 """Bytes of a body up to which it is received together with its head, in one go."""
 
+SLOWEST = 100
+"""Bytes a second below which an answer counts as none: one byte now and then would keep a place for days."""
+
 _LONGEST_HEAD = 256 * 1024
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more."""
@@ -38,6 +41,10 @@ class ConnectTimeout(TimeoutError):
     """No connection stood in time."""
 
 
+class TooSlow(TimeoutError):
+    """Fewer than SLOWEST bytes a second came."""
+
+
 class Line(asyncio.BufferedProtocol):
     """One connection; one GET at a time: `ask`, then `read`. `scratch` may be shared by all lines of a loop."""
 
@@ -53,6 +60,7 @@ class Line(asyncio.BufferedProtocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._seconds = self._seen = 0.0
+        self._measured_since, self._measured_from = 0.0, 0
         self._failure: Exception | None = None
         self._begin()
 
@@ -69,12 +77,14 @@ class Line(asyncio.BufferedProtocol):
     async def ask(self, head: bytes, seconds: float) -> None:
         """Sends a request; returns once the head of its answer is here, and of a short body the rest as well.
 
-        `seconds` bound the silence, here and in `read`. Raises NotHttp, ClosedEarly, TimeoutError or OSError.
+        `seconds` bound the silence, here and in `read`, and are as long as it may be slow. Raises NotHttp, ClosedEarly,
+        TimeoutError or OSError.
         """
         assert self.transport is not None
         self._begin()
         self._parser = httptools.HttpResponseParser(self)
         self._seconds = seconds
+        self._measure()
         self.transport.write(head)
         if not self._failure:
             await self._wait()
@@ -87,12 +97,14 @@ class Line(asyncio.BufferedProtocol):
             limit = min(limit, self.size - self._given)
         if limit <= 0:
             return b""
+        self._measure()
         while self._held < limit and not self._ended:
             if self._failure:
                 raise self._failure
             self._make_room(limit)
             self._resume()
             await self._wait()
+            self._check_speed()
         data = self._take(min(limit, self._held))
         self._given += len(data)
         return data
@@ -123,8 +135,21 @@ class Line(asyncio.BufferedProtocol):
         left = self._seen + self._seconds - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
+            self._check_speed()
         else:
             self._fail(TimeoutError())
+
+    def _measure(self) -> None:
+        self._measured_since, self._measured_from = self._loop.time(), self._came
+
+    def _check_speed(self) -> None:
+        """Fails the line when too little came while somebody waited for it."""
+        seconds = self._loop.time() - self._measured_since
+        if self._ended or seconds < self._seconds:
+            return
+        if self._came - self._measured_from < SLOWEST * seconds:
+            self._fail(TooSlow())
+        self._measure()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from migrator.clients.dates import http_date
-from migrator.clients.fetching import AddressInfo, ClosedEarly, ConnectTimeout, Host, Line, NotHttp, look_up
+from migrator.clients.fetching import (
+    SLOWEST,
+    AddressInfo,
+    ClosedEarly,
+    ConnectTimeout,
+    Host,
+    Line,
+    NotHttp,
+    TooSlow,
+    look_up,
+)
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import Transfer
 from migrator.core.errors import Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
@@ -298,6 +308,8 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             return Transient(f"{location}: no connection within {transfer.connect_timeout:g} s", silent=True)
         case UnicodeError():
             return Invalid(f"{location} is no URL that can be requested")
+        case TooSlow():
+            return _too_slow(location)
         case TimeoutError():
             return Transient(f"{location}: no answer within {transfer.timeout:g} s", silent=True)
         case NotHttp():
@@ -312,6 +324,12 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
 def _read_failure(error: BaseException, location: str) -> ObjectError:
     if isinstance(error, ClosedEarly | NotHttp | ConnectionError):
         return Truncated(f"{location}: the connection ended before the last byte")
+    if isinstance(error, TooSlow):
+        return _too_slow(location)
     if isinstance(error, TimeoutError):
-        return Transient(f"{location}: no further byte came in time")
+        return Transient(f"{location}: no further byte came in time", silent=True)
     return Transient(f"{location}: the connection was lost while reading")
+
+
+def _too_slow(location: str) -> ObjectError:
+    return Transient(f"{location}: fewer than {SLOWEST} bytes a second came", silent=True)

@@ -39,7 +39,7 @@ class Incoming:
             async with asyncio.timeout(self._seconds):
                 return await self._response.content.read(limit)
         except (aiohttp.ClientError, OSError) as error:
-            raise _lost(error, self._what, self._side) from None
+            raise _lost(error, self._what, self._side, silent=isinstance(error, TimeoutError)) from None
 
     def close(self) -> None:
         """Gives the connection back, or closes it when bytes are left. Idempotent."""

@@ -94,7 +94,7 @@ class ObjectError(MigratorError):
 
     `side` says which end failed. `retry_after` is the server's wish in seconds. `ambiguous` is true when the whole
     request may have been carried out although no answer came: whoever tries again looks (HEAD) before it sends.
-    `silent` is true when no answer came at all: whoever was asked may be down.
+    `silent` is true when no answer came, or one that came to nothing: whoever was asked may be down.
     """
 
     fault: ClassVar[Fault]

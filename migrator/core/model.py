@@ -251,7 +251,7 @@ class Failed(Struct, frozen=True):
     """The attempt may have reached the destination: look before sending again."""
     retryable: bool = False
     silent: bool = False
-    """No answer came at all: that side may be down."""
+    """No answer came, or one that came to nothing: that side may be down."""
 
 
 Outcome = Stored | Skipped | Failed

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 
 from tests.faults.proxy import Action, Forward
-from tests.faults.wire import Answer, Cut, Headers, Request, header, without
+from tests.faults.wire import Answer, Cut, Dried, Headers, Request, header, without
 
 CLOCK_TOLERANCE = 900
 """Seconds: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (RequestTimeTooSkewed)."""
@@ -51,6 +51,15 @@ def cut_answer(size: int) -> Action:
 
     async def action(request: Request, forward: Forward) -> Answer:
         raise Cut(await forward(request), size)
+
+    return action
+
+
+def dry_up(size: int, every: float) -> Action:
+    """After `size` bytes of the answer's body the line stays, and brings one byte each `every` seconds."""
+
+    async def action(request: Request, forward: Forward) -> Answer:
+        raise Dried(await forward(request), size, every)
 
     return action
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.faults.wire import Answer, Cut, Request, encode_answer, encode_request, header, read_answer, read_head
+from tests.faults.wire import Answer, Cut, Dried, Request, encode_answer, encode_request, header, read_answer, read_head
 
 Forward = Callable[[Request], Awaitable[Answer]]
 Action = Callable[[Request, Forward], Awaitable[Answer]]
@@ -143,6 +143,10 @@ class Proxy:
             self._note(Seen(request.method, request.target, 0))
             await _cut(writer, request, cut)
             return False
+        except Dried as dried:
+            self._note(Seen(request.method, request.target, dried.answer.status))
+            await _dry_up(writer, request, dried)
+            return False
         head, body = encode_answer(answer, request.method)
         self._note(Seen(request.method, request.target, answer.status))
         writer.write(head + body)
@@ -203,3 +207,13 @@ async def _cut(writer: asyncio.StreamWriter, request: Request, cut: Cut) -> None
     line: socket.socket = writer.get_extra_info("socket")
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+async def _dry_up(writer: asyncio.StreamWriter, request: Request, dried: Dried) -> None:
+    head, body = encode_answer(dried.answer, request.method)
+    writer.write(head + body[: dried.written])
+    await writer.drain()
+    for byte in body[dried.written :]:
+        await asyncio.sleep(dried.every)
+        writer.write(bytes([byte]))
+        await writer.drain()

@@ -60,6 +60,25 @@ def test_objects_on_a_host_that_comes_back_are_moved_by_the_same_run(folder: Pat
     assert migration.check(AWAY | HERE) == []
 
 
+@pytest.mark.parametrize("every", [1000.0, 0.05], ids=["silence", "one byte now and then"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["counted", "chunked"])
+def test_answers_that_never_end_keep_no_others_waiting(
+    folder: Path, bucket: Bucket, proxy: Proxy, every: float, chunked: bool
+) -> None:
+    endless = {key: body * 1000 for key, body in AWAY.items()}
+    pages = {f"/{key}": Answer(200, [("Content-Type", "image/jpeg")], body, chunked) for key, body in endless.items()}
+    with origin_of(HERE) as origin, Proxy(pages) as dry:
+        dry.rules.append(Rule(actions.dry_up(100, every), times=None))
+        urls = [f"{dry.url}/{key}" for key in AWAY] + [f"{origin.url}/{key}" for key in HERE]
+        migration = migration_of_urls(folder, bucket, urls, key="{path}", transfer={"timeout": "2s"})
+        stopped = stopped_when_what_is_here_stands(migration, proxy)
+        assert f"{dry.url} does not answer: its objects wait, others go on" in stopped.words
+        dry.rules.clear()
+        finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(endless | HERE) == []
+
+
 def test_a_host_that_is_always_busy_slows_nobody_else(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
     with origin_of(AWAY | HERE) as origin, origin_of(AWAY) as busy:
         busy.rules.append(Rule(actions.answer(Answer(503)), times=None))

@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ pytestmark = pytest.mark.faults
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00" + bytes(range(256)) * 20 + b"\xff\xd9"
 
 
-def migration_of_urls(folder: Path, bucket: Bucket, urls: list[str], **keys: object) -> Migration:
+def migration_of_urls(
+    folder: Path, bucket: Bucket, urls: list[str], *, transfer: Mapping[str, object] | None = None, **keys: object
+) -> Migration:
     """A migration of one lot with these URLs."""
     write_lot(folder / "lots" / "lot.json", urls)
     source = lots_source(str(folder / "lots" / "*.json"), **keys)
-    return Migration(folder, bucket, sources=[source], transfer={"retries": 2})
+    return Migration(folder, bucket, sources=[source], transfer={"retries": 2, **(transfer or {})})
 
 
 def test_row_19_a_body_that_ends_early_is_never_stored(folder: Path, bucket: Bucket) -> None:

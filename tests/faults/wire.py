@@ -22,6 +22,16 @@ class Cut(Exception):
         self.written = written
 
 
+class Dried(Exception):
+    """The line stays, and after `written` bytes of the body of `answer` there comes one more each `every` seconds."""
+
+    def __init__(self, answer: "Answer", written: int, every: float) -> None:
+        super().__init__()
+        self.answer = answer
+        self.written = written
+        self.every = every
+
+
 def header(headers: Headers, name: str) -> str | None:
     """The first value of `name`, whatever its case."""
     return next((value for key, value in headers if key.lower() == name), None)

@@ -215,6 +215,23 @@ async def test_silence_ends(reader: HttpReader, web: Web, said: bytes, kind: typ
     assert type(await refusal(reader, web.url("/a.jpg"))) is kind
 
 
+async def test_what_comes_slowly_is_waited_for(reader: HttpReader) -> None:
+    pieces = [b"%03d" % number * 100 for number in range(30)]
+
+    async def trickle(heard: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 9000\r\n\r\n")
+        for piece in pieces:  # three times as long as the reader bears silence, and six thousand bytes a second
+            await asyncio.sleep(0.05)
+            writer.write(piece)
+        writer.close()
+
+    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.jpg"
+        assert await read(reader, url) == b"".join(pieces)
+
+
 async def test_a_connection_closed_without_an_answer(reader: HttpReader, web: Web) -> None:
     web.answers["/a.jpg"] = b""
     web.cut.add("/a.jpg")
