@@ -131,6 +131,7 @@ class Model:
             return
         yield from self._puts(before, after)
         yield from self._updates(before, after)
+        self._note_stored(before, after)
         if status != KILLED:
             yield from self._outcomes(before, after)
             yield from self._recorded(before, after)
@@ -243,6 +244,12 @@ class Model:
             allowed = self._allowed(before, key)
             if state not in allowed:
                 yield f"{key} is {state}, not {allowed}"
+
+    def _note_stored(self, before: Seen, after: Seen) -> None:
+        """What stands under the keys that were settled now, also by a run that was killed after it."""
+        for key, state in after.ledger.items.items():
+            if state == before.ledger.items.get(key):
+                continue
             if state[0] == "stored":
                 self.stored[key] = after.objects.get(key, b"no object")
             elif state == ("skipped", "identical"):
