@@ -1,32 +1,20 @@
-"""GET over kept HTTP/1.1 connections: first the head of an answer, then its body, straight into memory of its own.
+"""GET over one HTTP/1.1 connection: first the head of an answer, then its body, straight into memory of its own.
 
-No redirects, cookies, compression or proxies. Which addresses a host has is for the caller to look up (and to check).
+No redirects, cookies, compression or proxies. Which connections there are is told by `hosts`.
 """
 
 import asyncio
-import socket
-import ssl
-from collections.abc import Awaitable, Callable
 
 import httptools
-from aiohappyeyeballs import start_connection
 
 from migrator.clients.connection import header_name
 
 SHORT = 256 * 1024
 """Bytes of a body up to which it is received together with its head, in one go."""
-
 SLOWEST = 100
 """Bytes a second below which an answer counts as none: one byte now and then would keep a place for days."""
 
 _LONGEST_HEAD = 256 * 1024
-_LONGEST_IDLE = 15.0
-"""Seconds; servers close idle connections after 20 and more."""
-_ADDRESSES_SECONDS = 60.0
-"""How long addresses that were looked up and checked are used again."""
-
-AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-Lookup = Callable[[str, int], Awaitable[list[AddressInfo]]]
 
 
 class NotHttp(Exception):
@@ -35,10 +23,6 @@ class NotHttp(Exception):
 
 class ClosedEarly(Exception):
     """The connection ended before what was to come."""
-
-
-class ConnectTimeout(TimeoutError):
-    """No connection stood in time."""
 
 
 class TooSlow(TimeoutError):
@@ -62,6 +46,7 @@ class Line(asyncio.BufferedProtocol):
         self._seconds = self._seen = 0.0
         self._measured_since, self._measured_from = 0.0, 0
         self._failure: Exception | None = None
+        self._unused = True
         self._begin()
 
     def _begin(self) -> None:
@@ -81,6 +66,7 @@ class Line(asyncio.BufferedProtocol):
         TimeoutError or OSError.
         """
         assert self.transport is not None
+        self._unused = False
         self._begin()
         self._parser = httptools.HttpResponseParser(self)
         self._seconds = seconds
@@ -111,8 +97,9 @@ class Line(asyncio.BufferedProtocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may go over it: the answer was whole and the server keeps the connection."""
-        return self._ended and self._keep and self.transport is not None and not self.transport.is_closing()
+        """Whether a request may go over it: the last answer was whole, and the server keeps the connection."""
+        free = self._unused or (self._ended and self._keep)
+        return free and self.transport is not None and not self.transport.is_closing()
 
     def close(self) -> None:
         """Idempotent."""
@@ -287,107 +274,3 @@ class Line(asyncio.BufferedProtocol):
             self._end()
         else:
             self.headers, self.reason = {}, ""
-
-
-class Host:
-    """Connections to one host and port, kept between requests: at most `most` at once."""
-
-    def __init__(
-        self, name: str, port: int, tls: ssl.SSLContext | None, lookup: Lookup, most: int, connect_seconds: float
-    ) -> None:
-        self._name = name
-        self._port = port
-        self._tls = tls
-        self._lookup = lookup
-        self._connect_seconds = connect_seconds
-        self._places = asyncio.Semaphore(most)
-        self._idle: list[Line] = []
-        self._busy = 0
-        self._looking_up = asyncio.Lock()
-        self._addresses: list[AddressInfo] = []
-        self._addresses_until = 0.0
-
-    async def ask(self, head: bytes, seconds: float, scratch: "memoryview[int]") -> Line:
-        """The line on which the answer to `head` has begun; to be given back. Raises as Line.ask and connecting do."""
-        self._busy += 1  # before anything is awaited: nobody may forget this host meanwhile
-        try:
-            await self._places.acquire()
-        except BaseException:
-            self._busy -= 1
-            raise
-        line: Line | None = None
-        try:
-            while line := self._kept():
-                try:
-                    await line.ask(head, seconds)
-                    return line
-                except (ClosedEarly, ConnectionError, NotHttp):
-                    line.close()  # the server was just closing it: a GET may be asked again
-            line = await self._connect(scratch)
-            await line.ask(head, seconds)
-            return line
-        except BaseException:
-            self.give(line)
-            raise
-
-    def give(self, line: Line | None) -> None:
-        """Keeps `line` for the next request, or closes it when its answer was not read to the end."""
-        self._busy -= 1
-        self._places.release()
-        if line is None:
-            return
-        if line.reusable:
-            line.idle_since = asyncio.get_running_loop().time()
-            self._idle.append(line)
-        else:
-            line.close()
-
-    def sweep(self, now: float) -> bool:
-        """Closes lines that were idle for long; whether nothing is left that is worth keeping."""
-        for line in [line for line in self._idle if now - line.idle_since >= _LONGEST_IDLE]:
-            self._idle.remove(line)
-            line.close()
-        return not self._idle and not self._busy
-
-    def close(self) -> None:
-        """Closes what is idle. Idempotent."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _kept(self) -> Line | None:
-        now = asyncio.get_running_loop().time()
-        while self._idle:
-            line = self._idle.pop()  # the one used last is the least likely to have been closed
-            if line.reusable and now - line.idle_since < _LONGEST_IDLE:
-                return line
-            line.close()
-        return None
-
-    async def _connect(self, scratch: "memoryview[int]") -> Line:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                connected = await start_connection(await self._known_addresses(), happy_eyeballs_delay=0.25)
-                name = self._name.rstrip(".") if self._tls else None
-                _, line = await loop.create_connection(
-                    lambda: Line(scratch), sock=connected, ssl=self._tls, server_hostname=name
-                )
-                return line
-        except TimeoutError as error:
-            raise ConnectTimeout from error
-
-    async def _known_addresses(self) -> list[AddressInfo]:
-        async with self._looking_up:
-            now = asyncio.get_running_loop().time()
-            if now >= self._addresses_until:
-                self._addresses = await self._lookup(self._name, self._port)
-                self._addresses_until = now + _ADDRESSES_SECONDS
-            return self._addresses
-
-
-async def look_up(host: str, port: int) -> list[AddressInfo]:
-    """Every address of `host`, as the system knows it. Raises socket.gaierror, UnicodeError."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    )
-    return list(found)

@@ -13,17 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from migrator.clients.dates import http_date
-from migrator.clients.fetching import (
-    SLOWEST,
-    AddressInfo,
-    ClosedEarly,
-    ConnectTimeout,
-    Host,
-    Line,
-    NotHttp,
-    TooSlow,
-    look_up,
-)
+from migrator.clients.fetching import SLOWEST, ClosedEarly, Line, NotHttp, TooSlow
+from migrator.clients.hosts import ConnectTimeout, Host, Idle
+from migrator.clients.names import LOOKUPS_AT_ONCE, Addresses, AddressInfo, NameTimeout, look_up
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import Transfer
 from migrator.core.errors import Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
@@ -40,6 +32,8 @@ _PART = 206
 _SWEEP_EVERY = 5.0
 """Seconds between two looks for connections that were idle for long."""
 _SCRATCH = 256 * 1024
+_LEAST_IDLE = 128
+"""Connections that may be kept for later, and as many as there are transfers at once."""
 
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(
@@ -97,11 +91,25 @@ class HttpClient:
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
         self._hosts: dict[tuple[bool, str, str, int], Host] = {}
+        self._idle = Idle(max(_LEAST_IDLE, transfer.concurrency))
+        self._turns = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         # One piece of warm memory for all heads and short bodies: only one can come in at a time.
         self._scratch = memoryview(bytearray(_SCRATCH))
         self._agent = f"User-Agent: migrator/{version('migrator')}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
         self._tls: ssl.SSLContext | None = None
         self._sweeping: asyncio.TimerHandle | None = None
+
+    async def reach(self, url: str, location: str, *, private: bool) -> None:
+        """Makes a connection that the next `get` finds ready; asks nothing. Raises as `get` does before an answer."""
+        place = _parse(url, location)
+        try:
+            if not private:
+                _check_literal(place)
+            await self._host(place, private).reach(self._scratch)
+        except AddressRefused as error:
+            raise _address_error(error, location) from None
+        except _FAILURES as error:
+            raise _translated(error, location, self._transfer) from None
 
     async def get(self, url: str, location: str, *, private: bool, more: str = "") -> "HttpAnswer":
         """The answer 200 to `url`, after at most ten redirects. Messages name `location`, which holds no secret.
@@ -150,7 +158,8 @@ class HttpClient:
             transfer = self._transfer
             tls = self._trust() if place.scheme == "https" else None
             lookup = look_up if private else look_up_guarded
-            host = Host(place.host, place.port, tls, lookup, transfer.per_host, transfer.connect_timeout)
+            addresses = Addresses(place.host, place.port, lookup, self._turns, transfer.connect_timeout)
+            host = Host(place.host, addresses, tls, self._idle, transfer.per_host, transfer.connect_timeout)
             self._hosts[which] = host
             if self._sweeping is None:
                 self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
@@ -302,6 +311,12 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             return Transient(
                 f"{location}: the host's name could not be resolved",
                 hint="check the name and the network",
+                silent=True,
+            )
+        case NameTimeout():
+            return Transient(
+                f"{location}: the host's name was not resolved within {transfer.connect_timeout:g} s",
+                hint="check the name and the resolver",
                 silent=True,
             )
         case ConnectTimeout():

@@ -301,7 +301,9 @@ class Transfer(Section):
     )
     retries: int = Field(default=5, ge=0, le=100, description="Further tries after a failure that may pass.")
     timeout: Duration = Field(default=60.0, description="Longest silence of the other end.")
-    connect_timeout: Duration = Field(default=10.0, description="Longest wait for a connection.")
+    connect_timeout: Duration = Field(
+        default=10.0, description="Longest wait for the address of a host, and then for a connection."
+    )
     bandwidth: Rate = Field(default=None, description='Bytes a second, such as `"50MB"`; empty: no bound.')
     requests_per_second: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="Requests a second to the destination; 0: no bound."

@@ -80,6 +80,10 @@ class Body(Protocol):
 class Reader(Protocol):
     """Opens locations of some schemes."""
 
+    async def reach(self, task: Task) -> None:
+        """Connects to where `task.url` leads, so that `open` need not, and asks nothing. Raises as `open` does."""
+        ...
+
     def open(self, task: Task) -> AbstractAsyncContextManager[Body]:
         """Opens `task.url`. Raises an ObjectError of side "source"; Changed when it differs from the fingerprint."""
         ...

@@ -242,7 +242,12 @@ class Run:
         return self._options.limit is not None and self._claimed >= self._options.limit
 
     def _open_lane(self, group: asyncio.TaskGroup, place: int | None) -> None:
-        lane = group.create_task(self._lane(group, place))
+        work = self._lane(group, place)
+        try:
+            lane = group.create_task(work)
+        except RuntimeError:  # the run is just ending: nobody is needed any more
+            work.close()
+            return
         self._lanes.add(lane)
         lane.add_done_callback(self._lanes.discard)
 

@@ -20,6 +20,7 @@ from migrator.engine.means import Means
 from migrator.engine.multipart import Multipart
 from migrator.engine.origins import GivenUp, Origins, Waiting
 from migrator.engine.probe import can_write
+from migrator.engine.reaching import Reaching
 from migrator.engine.rules import Rules
 from migrator.engine.slow_start import SlowStart
 from migrator.engine.stopping import Stopped
@@ -63,6 +64,7 @@ class Worker:
         self._prefix = config.destination.prefix
         self._capabilities = capabilities
         self._retry = RetryPolicy(settings.retries, clock, observer)
+        self._reaching = Reaching(reader)
         self._origins = Origins(settings.concurrency, clock, observer)
         self.gate = Gate(SlowStart(settings.concurrency, clock), clock, observer)
         self._multipart = Multipart(means, uploads, self._retry, self.gate, settings.part_size, observer)
@@ -90,11 +92,13 @@ class Worker:
             outcome: Outcome | None = None
             counts = True
             try:
-                await self.gate.enter()
-                try:
-                    outcome = await self._transfer(current)
-                finally:
-                    counts = self.gate.leave(outcome)
+                outcome = await self._reaching(current, waiting)
+                if outcome is None:
+                    await self.gate.enter()
+                    try:
+                        outcome = await self._transfer(current)
+                    finally:
+                        counts = self.gate.leave(outcome)
             finally:
                 self._origins.told(current.location, outcome, admitted)
             if isinstance(outcome, Failed):

@@ -18,6 +18,10 @@ class HttpReader:
         self._client = HttpClient(transfer)
         self._allow_private = frozenset(allow_private)
 
+    async def reach(self, task: Task) -> None:
+        """Raises Forbidden for a refused address, Invalid, Transient."""
+        await self._client.reach(task.url, task.location, private=task.source in self._allow_private)
+
     def open(self, task: Task) -> AbstractAsyncContextManager["HttpBody"]:
         """Raises Gone, Forbidden (also for refused addresses), Invalid, Changed, Throttled or Transient."""
         return HttpBody(task, self._client, task.source in self._allow_private)

@@ -49,6 +49,9 @@ class LocalReader:
         # One piece of warm memory for all reads in the event loop, where only one can happen at a time.
         self._scratch = memoryview(bytearray(INLINE))
 
+    async def reach(self, task: Task) -> None:
+        """Files are here."""
+
     def open(self, task: Task) -> AbstractAsyncContextManager["LocalBody"]:
         """Raises Gone, Forbidden (also outside the root), Invalid (no regular file), Changed or Transient."""
         return LocalBody(task, self._folders.get(task.source), self._threads, self._scratch)

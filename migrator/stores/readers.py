@@ -14,6 +14,12 @@ class SchemeReader:
     def __init__(self, readers: Mapping[str, Reader]) -> None:
         self._readers = dict(readers)
 
+    async def reach(self, task: Task) -> None:
+        """Leaves it to `open` to refuse a scheme."""
+        reader = self._readers.get(task.location.partition(":")[0].lower())
+        if reader is not None:
+            await reader.reach(task)
+
     def open(self, task: Task) -> AbstractAsyncContextManager[Body]:
         """Raises Forbidden for a scheme that no reader takes."""
         scheme = task.location.partition(":")[0].lower()

@@ -33,6 +33,9 @@ class S3Reader:
         self._closing: list[Callable[[], object]] = []
         self._connecting = asyncio.Lock()
 
+    async def reach(self, task: Task) -> None:
+        """A run knows few endpoints: the first read connects."""
+
     def open(self, task: Task) -> AbstractAsyncContextManager["S3Body"]:
         """Nothing is asked before the first read, so that no bytes come before there is room for them.
 

@@ -13,6 +13,7 @@ from migrator.core.ports import Copier, Inventory, Reader, Renderer, Source, Sto
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.stores.readers import SchemeReader
+from migrator.wiring.open_files import make_room
 from migrator.wiring.trash import hidden_folders
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class Destination(Store, Inventory, Protocol):
 
 @contextlib.asynccontextmanager
 async def open_store(config: Config, bucket: str) -> AsyncIterator[Destination]:
-    """The destination: `bucket`, or the folder of a `file:///` URL."""
+    """The destination: `bucket`, or the folder of a `file:///` URL. Raises ConfigError for too few open files."""
+    make_room(config.transfer.concurrency)
     folder = config.destination.folder
     store: Destination
     if folder is not None:

@@ -90,6 +90,9 @@ class MemoryReader:
         self.fingerprint: str | None = None
         """What every source says of its version now."""
 
+    async def reach(self, task: Task) -> None:
+        return None
+
     def open(self, task: Task) -> AbstractAsyncContextManager[Body]:
         return self._open(task)
 
