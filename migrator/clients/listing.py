@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote_plus
 
 from migrator.clients.aws import connect, is_same_bucket
+from migrator.clients.loop import Loop
 from migrator.clients.refusals import read_element
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import encode_query
@@ -65,7 +66,7 @@ class Lister:
     def __init__(self, place: Place, transfer: Transfer) -> None:
         self._place = place
         self._transfer = transfer
-        self._loop = asyncio.new_event_loop()
+        self._loop = Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="migrator-list", daemon=True)
 
     def __enter__(self) -> Self:

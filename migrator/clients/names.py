@@ -1,13 +1,8 @@
-"""Addresses of host names, looked up in threads of their own: a resolver that hangs holds up nobody else.
-
-Which addresses may be used is for the `Lookup` that is handed in.
-"""
+"""Addresses of host names, and who looks them up. Which may be used is for the `Lookup` that is handed in."""
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-
-from migrator.core.threads import in_thread
 
 LOOKUPS_AT_ONCE = 128
 """Each takes a thread, until the resolver answers: half a minute where none of three does."""
@@ -74,11 +69,6 @@ class Addresses:
 
 async def look_up(host: str, port: int) -> list[AddressInfo]:
     """Every address of `host`, as the system knows it. Raises socket.gaierror, UnicodeError."""
-
-    def ask(more: int = 0) -> list[AddressInfo]:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG | more))
-
-    try:
-        return ask(socket.AI_NUMERICHOST)
-    except socket.gaierror:  # a name, for which somebody has to be asked
-        return await in_thread(ask, "migrator-names")
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return list(found)

@@ -34,6 +34,7 @@ class Cleanup(Taking):
 
     async def execute(self) -> None:
         """Takes away everything that may go. Raises what stopped it; what was done is in the ledger."""
+        self.stop.heed()
         if not self.options.dry_run:
             await self._take_up()
         await self.ledger.begin_cleanup()

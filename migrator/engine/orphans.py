@@ -79,6 +79,7 @@ class Orphans:
 
     async def look(self) -> None:
         """Finds all of them; they are in the ledger until that is closed. Raises what stopped it."""
+        self.stop.heed()
         await self.ledger.begin_orphans(self.ground.here, self.ground.prefixes)
         lanes = self.config.transfer.concurrency
         await through_lanes(self._objects(), self._owned, self.ledger.keep_orphans, lanes, self.stop)

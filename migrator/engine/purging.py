@@ -21,6 +21,7 @@ class Purge(Taking):
 
     async def execute(self) -> None:
         """Deletes everything that may go. Raises what stopped it; what was done is in the ledger."""
+        self.stop.heed()
         await through_lanes(self._pages(), self.purge, self._keep, self.config.transfer.concurrency, self.stop)
         self.patience.go_on()
 

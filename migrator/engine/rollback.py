@@ -87,6 +87,7 @@ class Rollback:
 
     async def execute(self) -> None:
         """Undoes everything that is left to undo. Raises what stopped it; what was undone is in the ledger."""
+        self.stop.heed()
         if not self.options.dry_run:
             await self.ledger.begin_rollback()
         if self.sources_back:

@@ -101,6 +101,7 @@ class Run:
 
     async def execute(self, run: int) -> Result:
         """Scans and moves until nothing is left, a limit is reached, a signal comes or an error stops it."""
+        self._stop.heed()
         started = self._stop.monotonic()
         error: MigratorError | None = None
         self._observer.started(int(self._worker.gate.limit))

@@ -5,7 +5,12 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import TypeVar
+
+from migrator.core.errors import Interrupted, MigratorError
+
+T = TypeVar("T")
 
 DRAIN = 8.0
 """Seconds that objects on the way may take to arrive once a run is told to stop; a row of the fault table says 10."""
@@ -32,6 +37,8 @@ class Stop:
         self.reason = ""
         self.signal_number = 0
         self.limit = False
+        self._heeded = False
+        self._work: asyncio.Task[object] | None = None
 
     def request(self, reason: str, *, limit: bool = False) -> None:
         """Asks everything to wind down. The first reason stands."""
@@ -39,6 +46,23 @@ class Stop:
             self.reason = reason
             self.limit = limit
             self.event.set()
+
+    def heed(self) -> None:
+        """From now on what runs looks at `event` itself, and ends in its own way; until then a signal cancels it."""
+        self._heeded = True
+
+    async def bounded(self, work: Coroutine[object, object, object], seconds: float) -> None:
+        """Does `work`, of which no more than so many seconds are waited for once the run is told to stop."""
+        doing = asyncio.create_task(work)
+        stopped = asyncio.create_task(self.event.wait())
+        try:
+            await asyncio.wait((doing, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((doing,), timeout=seconds)
+            if doing.done():
+                await doing
+        finally:
+            stopped.cancel()
+            doing.cancel()
 
     def time(self) -> float:
         """Seconds since the epoch."""
@@ -57,8 +81,12 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """First signal: drain. Second: leave now, as a kill would; the ledger bears it."""
+        """First signal: drain. Second: leave now, as a kill would; the ledger bears it.
+
+        What is only getting ready has nothing to drain, and is cancelled: it ends with Interrupted.
+        """
         loop = asyncio.get_running_loop()
+        self._work = asyncio.current_task()
         # nohup sets SIGHUP to be ignored: the operator wants the run to outlive the terminal.
         wanted = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         for number in wanted:
@@ -74,3 +102,18 @@ class Stop:
             os._exit(128 + number)
         self.signal_number = number
         self.request("interrupted (Ctrl+C)" if number == signal.SIGINT else f"told to stop ({number.name})")
+        if not self._heeded and self._work:
+            self._work.cancel()
+
+
+async def interruptible(work: Callable[[Stop], Awaitable[T]], hint: str) -> T:
+    """What `work` comes to under a Stop that signals reach. Raises Interrupted when one comes while it gets ready."""
+    stop = Stop()
+    with stop.on_signals():
+        try:
+            return await work(stop)
+        except (MigratorError, asyncio.CancelledError):
+            if not stop.signal_number:
+                raise
+            # Whatever went wrong while getting ready, the operator had had enough of it.
+            raise Interrupted(stop.signal_number, stop.reason, hint) from None

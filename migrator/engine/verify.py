@@ -100,6 +100,7 @@ class Verify:
 
     async def execute(self) -> None:
         """Looks at everything that is left to look at. Raises what stopped it; what was found is in the ledger."""
+        self.stop.heed()
         number, self._before = await self.ledger.begin_verification(self.options.scope, self.options.sample)
         lanes = self.config.transfer.concurrency
         await through_lanes(self._pages(number), self.check, lambda done: self._keep(number, done), lanes, self.stop)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core import audit
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
 from migrator.core.errors import ConfigError, LedgerError, MigratorError, ObjectError
@@ -60,10 +61,10 @@ def setup(
     if config.destination.folder is not None:
         changes = folder.prepare(config.destination.folder, dry_run=dry_run)
         made = [auditing.of_folder(change) for change in changes if change.applied]
-        asyncio.run(auditing.note(config, made))
+        loop.run(auditing.note(config, made))
     else:
         changes = _set_up_bucket(config, versioning=versioning, keep=keep, dry_run=dry_run)
-    return changes + asyncio.run(_add_columns(config, dry_run=dry_run, announce=announce))
+    return changes + loop.run(_add_columns(config, dry_run=dry_run, announce=announce))
 
 
 def lifecycle_rules(config: Config, keep: float) -> list[str]:
@@ -89,10 +90,10 @@ def _set_up_bucket(config: Config, *, versioning: bool, keep: float | None, dry_
         )
     except BaseException:
         with contextlib.suppress(LedgerError):
-            asyncio.run(auditing.note(config, made))
+            loop.run(auditing.note(config, made))
         raise
     if not dry_run:
-        asyncio.run(_remember_bucket(config, name, made))
+        loop.run(_remember_bucket(config, name, made))
     return changes
 
 
@@ -152,7 +153,7 @@ class Check(Struct, frozen=True):
 
 def test_connection(config: Config) -> list[Check]:
     """Asks the destination and every source; keeps what it learned in the ledger unless a run holds that."""
-    return asyncio.run(_test_connection(config))
+    return loop.run(_test_connection(config))
 
 
 async def _test_connection(config: Config) -> list[Check]:
@@ -248,7 +249,7 @@ def smoke(config: Config, samples: Mapping[str, bytes], observer: Observer) -> l
         bucket = _bucket_of_ledger(config)
         trial = trial.model_copy(update={"destination": trial.destination.model_copy(update={"bucket": bucket})})
         result = migrate(trial, RunOptions(), observer)
-        return asyncio.run(_compare(trial, bucket, samples, result))
+        return loop.run(_compare(trial, bucket, samples, result))
 
 
 def _trial(config: Config, root: Path, checkpoints: Path) -> Config:

@@ -1,6 +1,5 @@
 """`cleanup`: a Config and what the operator asked for -> sources that are gone, in the trash, or kept for a reason."""
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +7,7 @@ from contextlib import asynccontextmanager
 import orjson
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.cleaning import CleanupSummary, Wanted
 from migrator.core.cleaning_ports import Remover
 from migrator.core.config import Config
@@ -18,7 +18,7 @@ from migrator.core.ports import Observer, Store
 from migrator.engine.cleanup import Cleanup
 from migrator.engine.patience import GO_ON
 from migrator.engine.purging import Purge
-from migrator.engine.stopping import Stop
+from migrator.engine.stopping import Stop, interruptible
 from migrator.engine.taking import CleanupOptions, Ends
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.stores.removers import SchemeRemover
@@ -45,18 +45,11 @@ def cleanup(config: Config, options: CleanupOptions, observer: Observer, *, with
     if not config.ledger_path.exists():
         raise LedgerError(f"There is no ledger at {config.ledger_path}", "nothing was migrated: nothing to clean up")
 
-    async def run() -> CleanupResult:
-        stop = Stop()
-        with stop.on_signals():
-            try:
-                async with open_ledger(config) as ledger:
-                    return await _cleanup(config, options, observer, ledger, stop, without_condition=without_condition)
-            except MigratorError:
-                if not stop.signal_number:
-                    raise
-                raise Interrupted(stop.signal_number, stop.reason, GO_ON) from None
+    async def run(stop: Stop) -> CleanupResult:
+        async with open_ledger(config) as ledger:
+            return await _cleanup(config, options, observer, ledger, stop, without_condition=without_condition)
 
-    return asyncio.run(run())
+    return loop.run(interruptible(run, GO_ON))
 
 
 async def _cleanup(

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.config import Config
 from migrator.core.errors import Interrupted, LedgerError, MigratorError, ObjectError
 from migrator.core.model import State
@@ -66,7 +67,7 @@ def orphans(
     """
     if not config.ledger_path.exists():
         raise LedgerError(f"There is no ledger at {config.ledger_path}", "without one, nothing can be explained")
-    with asyncio.Runner() as runner:
+    with loop.runner() as runner:
         session = _Session(config, options, observer)
         try:
             runner.run(session.open())

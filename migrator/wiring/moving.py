@@ -1,15 +1,16 @@
 """`migrate`, `plan` and `retry`: a Config and what the operator asked for -> a Result."""
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
 from migrator.core.model import State, Summary
@@ -18,9 +19,9 @@ from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.verification import Match
 from migrator.engine.probe import Finding, Probe, patiently
 from migrator.engine.recording import Recording
-from migrator.engine.run import Result, Run, RunOptions
+from migrator.engine.run import SCAN_ENDS, Result, Run, RunOptions
 from migrator.engine.scan import scan
-from migrator.engine.stopping import Stop
+from migrator.engine.stopping import Stop, interruptible
 from migrator.engine.worker import Worker
 from migrator.ledger.queue import Retried
 from migrator.ledger.sqlite import SqliteLedger
@@ -44,23 +45,18 @@ from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 if TYPE_CHECKING:
     from migrator.records.by_source import RecordsBySource
 
+AGAIN = "run the same command again to go on"
+SCAN_AGAIN = "the scan goes on where it was with the same command"
+
 
 def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
     """Scans and moves what is left to do. Raises MigratorError when the run cannot even start."""
 
-    async def run() -> Result:
-        stop = Stop()
-        with stop.on_signals():
-            try:
-                async with open_ledger(config) as ledger:
-                    return await _migrate(config, options, observer, ledger, stop)
-            except MigratorError:
-                if not stop.signal_number:
-                    raise
-                # Whatever went wrong while getting ready, the operator had had enough of it.
-                raise Interrupted(stop.signal_number, stop.reason, "run the same command again to go on") from None
+    async def run(stop: Stop) -> Result:
+        async with open_ledger(config) as ledger:
+            return await _migrate(config, options, observer, ledger, stop)
 
-    return asyncio.run(run())
+    return loop.run(interruptible(run, AGAIN))
 
 
 async def _migrate(config: Config, options: RunOptions, observer: Observer, ledger: SqliteLedger, stop: Stop) -> Result:
@@ -208,41 +204,44 @@ class PlanResult(Struct, frozen=True):
 def plan(config: Config, names: Sequence[str], observer: Observer, *, dry_run: bool = False) -> PlanResult:
     """Scans into the ledger, or for a dry run into a copy of it that `discard` removes. Nothing moves."""
     if not dry_run:
-        return asyncio.run(_plan(config, names, observer, None))
+        return loop.run(interruptible(partial(_plan, config, names, observer, None), SCAN_AGAIN))
     temporary = Path(tempfile.mkdtemp(prefix="migrator-dry-run-"))
     try:
         copy = config.model_copy(update={"checkpoint_dir": temporary})
         if config.ledger_path.exists():
             with view(config) as original:
                 original.copy_to(copy.ledger_path)
-        return asyncio.run(_plan(copy, names, observer, temporary))
+        return loop.run(interruptible(partial(_plan, copy, names, observer, temporary), SCAN_AGAIN))
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-async def _plan(config: Config, names: Sequence[str], observer: Observer, temporary: Path | None) -> PlanResult:
+async def _plan(
+    config: Config, names: Sequence[str], observer: Observer, temporary: Path | None, stop: Stop
+) -> PlanResult:
     chosen = selected(config, names)
-    stop = Stop()
     started = stop.monotonic()
+
+    async def scan_all() -> None:
+        for source in sources:
+            if (await ledger.cursor(source.name))[1]:
+                await ledger.begin_scan(source.name)
+            await scan(source, ledger, observer, stop.event, lambda: None)
+
     async with open_ledger(config) as ledger:
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
-        with stop.on_signals():
-            for source in sources:
-                if (await ledger.cursor(source.name))[1]:
-                    await ledger.begin_scan(source.name)
-                await scan(source, ledger, observer, stop.event, lambda: None)
+        stop.heed()
+        await stop.bounded(scan_all(), SCAN_ENDS)
         problems = await ledger.problem_count()
         tallies = tuple(await ledger.tallies())
         complete = not stop.event.is_set()
         summary = Summary(run, tallies, problems, complete, stop.monotonic() - started, 0, 0)
         status = 128 + stop.signal_number if stop.signal_number else int(problems > 0)
         await ledger.finish_run(run, status, {}, (0, 0))
-    error = None
-    if stop.signal_number:
-        error = Interrupted(stop.signal_number, stop.reason, "the scan goes on where it was with the same command")
+    error = Interrupted(stop.signal_number, stop.reason, SCAN_AGAIN) if stop.signal_number else None
     return PlanResult(summary, config.ledger_path, temporary, error)
 
 
@@ -266,4 +265,4 @@ def retry(
                 return await ledger.plan_verified(verified, chosen, wanted)
             return await ledger.retry(list(faults) or None, chosen, wanted)
 
-    return asyncio.run(run())
+    return loop.run(run())

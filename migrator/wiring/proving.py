@@ -1,9 +1,8 @@
 """`verify`: a Config and what the operator asked for -> what the destination was found to hold."""
 
-import asyncio
-
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.config import BucketSource, Config, DirectorySource
 from migrator.core.errors import Interrupted, LedgerError, MigratorError, PreflightError
 from migrator.core.keys import compile_template
@@ -11,7 +10,7 @@ from migrator.core.model import Skip, State
 from migrator.core.ports import Observer
 from migrator.core.verification import VerificationSummary
 from migrator.engine.patience import GO_ON
-from migrator.engine.stopping import Stop
+from migrator.engine.stopping import Stop, interruptible
 from migrator.engine.verify import Destination, Verify, VerifyOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
@@ -38,18 +37,11 @@ def verify(config: Config, options: VerifyOptions, observer: Observer) -> Verify
     if not config.ledger_path.exists():
         raise LedgerError(f"There is no ledger at {config.ledger_path}", "run `migrator migrate` first")
 
-    async def run() -> VerifyResult:
-        stop = Stop()
-        with stop.on_signals():
-            try:
-                async with open_ledger(config) as ledger:
-                    return await _verify(config, options, observer, ledger, stop)
-            except MigratorError:
-                if not stop.signal_number:
-                    raise
-                raise Interrupted(stop.signal_number, stop.reason, GO_ON) from None
+    async def run(stop: Stop) -> VerifyResult:
+        async with open_ledger(config) as ledger:
+            return await _verify(config, options, observer, ledger, stop)
 
-    return asyncio.run(run())
+    return loop.run(interruptible(run, GO_ON))
 
 
 async def _verify(

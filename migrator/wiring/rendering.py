@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.config import Config
 from migrator.core.errors import ConfigError
 from migrator.core.model import Failed
@@ -43,7 +44,7 @@ def preview(config: Config, files: Sequence[Path], folder: Path) -> Iterator[Pre
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made: {error.strerror}") from None
     names = _names(files)
-    with (folder / SHEET).open("w", encoding="utf-8") as sheet, asyncio.Runner() as runner:
+    with (folder / SHEET).open("w", encoding="utf-8") as sheet, loop.runner() as runner:
         renderer = open_renderer()
         try:
             count = f"{len(files)} images" if len(files) > 1 else "1 image"

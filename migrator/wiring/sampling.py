@@ -1,10 +1,10 @@
 """What variants will cost, for `plan`: some images of each source are read and rendered."""
 
-import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 
+from migrator.clients import loop
 from migrator.core.config import Config
 from migrator.core.errors import MigratorError
 from migrator.core.model import Task
@@ -27,7 +27,7 @@ def sample_variants(config: Config, names: Sequence[str], view: LedgerView, obse
         tasks = [task for task in chain.from_iterable(zip_longest(*of_sources)) if task]
         if tasks:
             observer.event(EventKind.NOTE, f"trying the variants on {len(tasks)} objects")
-            return asyncio.run(_sample(config, tasks, wanted))
+            return loop.run(_sample(config, tasks, wanted))
     return {}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
+from migrator.clients import loop
 from migrator.core.config import Config
 from migrator.core.content import sniff
 from migrator.core.errors import MigratorError
@@ -23,7 +24,7 @@ def contact_sheet(config: Config, view: LedgerView, bucket: str) -> Sheet:
     if not pictures:
         return Sheet()
     try:
-        return asyncio.run(_read(config, bucket, pictures))
+        return loop.run(_read(config, bucket, pictures))
     except (MigratorError, OSError, TimeoutError) as error:
         why = str(error) or f"no answer within {PATIENCE:.0f} s"
         return Sheet(note=f"No images are shown: the destination could not be read when this was written ({why}).")

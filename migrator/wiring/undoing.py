@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import orjson
 from msgspec import Struct
 
+from migrator.clients import loop
 from migrator.core.audit import Change, Deed, Kind
 from migrator.core.config import Config, TableSource
 from migrator.core.errors import Fatal, Interrupted, Invalid, MigratorError, PreflightError, Transient
@@ -14,10 +15,11 @@ from migrator.core.model import Fault, State
 from migrator.core.ports import Observer, Store
 from migrator.core.records import RecordState
 from migrator.core.undoing import Doing, Undone
+from migrator.engine.patience import GO_ON
 from migrator.engine.probe import patiently
 from migrator.engine.returning import SourcesBack
 from migrator.engine.rollback import Rollback, RollbackOptions
-from migrator.engine.stopping import Stop
+from migrator.engine.stopping import Stop, interruptible
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import (
     chosen_bucket,
@@ -52,13 +54,11 @@ def rollback(config: Config, options: RollbackOptions, observer: Observer, *, dr
     if not config.ledger_path.exists():
         raise PreflightError(f"there is no ledger at {config.ledger_path}", "nothing was migrated: nothing to undo")
 
-    async def run() -> RollbackResult:
-        stop = Stop()
-        with stop.on_signals():
-            async with open_ledger(config) as ledger:
-                return await _rollback(config, options, observer, ledger, stop, drop_columns=drop_columns)
+    async def run(stop: Stop) -> RollbackResult:
+        async with open_ledger(config) as ledger:
+            return await _rollback(config, options, observer, ledger, stop, drop_columns=drop_columns)
 
-    return asyncio.run(run())
+    return loop.run(interruptible(run, GO_ON))
 
 
 async def _rollback(

@@ -1,10 +1,11 @@
-"""Manifests that name many hosts: some whose names nobody resolves, more than files may be open."""
+"""Hosts whose names nobody resolves, and more hosts than files may be open."""
 
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,37 +34,69 @@ def with_open_files(limit: str) -> list[str]:
     return ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh"]
 
 
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Hears whatever names the command after `before` asks for, and answers nothing."""
+
+    before: Sequence[str]
+    ear: socket.socket
+
+    def wait(self) -> None:
+        """Returns when a name was asked for. Raises TimeoutError."""
+        self.ear.recv(1000)
+
+
 @pytest.fixture
-def silent_resolver(folder: Path) -> Iterator[Sequence[str]]:
-    """What to run a command under: whatever name it asks for, no resolver answers."""
+def silent_resolver(folder: Path) -> Iterator[Resolver]:
+    """Three of them: half a minute goes by until a lookup gives up."""
     with ExitStack() as sockets:
-        lines = []
-        for number in range(3):
-            resolver = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            try:
-                resolver.bind((f"127.{folder.stat().st_ino % 200 + 1}.{number}.53", 53))
-            except OSError as error:
-                pytest.skip(f"no socket on port 53 here: {error}")
-            lines.append(f"nameserver {resolver.getsockname()[0]}\n")
-        (folder / "resolv.conf").write_text("".join(lines))
-        yield seeing(folder / "resolv.conf", "/etc/resolv.conf")
+        ears = [sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        try:
+            for number, ear in enumerate(ears):
+                ear.bind((f"127.{folder.stat().st_ino % 200 + 1}.{number}.53", 53))
+        except OSError as error:
+            pytest.skip(f"no socket on port 53 here: {error}")
+        ears[0].settimeout(20)
+        (folder / "resolv.conf").write_text("".join(f"nameserver {ear.getsockname()[0]}\n" for ear in ears))
+        yield Resolver(seeing(folder / "resolv.conf", "/etc/resolv.conf"), ears[0])
 
 
 def test_hosts_whose_names_nobody_resolves_keep_no_others_waiting(
-    folder: Path, bucket: Bucket, proxy: Proxy, silent_resolver: Sequence[str]
+    folder: Path, bucket: Bucket, proxy: Proxy, silent_resolver: Resolver
 ) -> None:
     with origin_of(HERE) as origin:
         lost = [f"http://host-{number}.gone.test/{number}.bin" for number in range(80)]
         urls = lost + [f"{origin.url}/{key}" for key in HERE]
         migration = migration_of_urls(folder, bucket, urls, key="{path}")
         process = migration.start(
-            "migrate", before=silent_resolver, environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url}
+            "migrate", before=silent_resolver.before, environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url}
         )
         proxy.wait("PUT", "/here/", number=len(HERE))
         process.send_signal(signal.SIGINT)
         stopped = finish(process, timeout=20)  # a resolver takes half a minute to give up
     assert stopped.status == 130, stopped.words
     assert {key for key, (state, _) in migration.items().items() if state == "stored"} == HERE.keys()
+
+
+@pytest.mark.parametrize("command", ["migrate", "plan"])
+def test_row_30_ctrl_c_does_not_wait_for_a_resolver(
+    folder: Path, bucket: Bucket, silent_resolver: Resolver, command: str
+) -> None:
+    source = {"type": "bucket", "bucket": "old", "endpoint_url": "http://s3.gone.test", "key": "{path}"}
+    small_tree(folder, count=3, size=20)
+    migration = Migration(
+        folder,
+        bucket,
+        sources=[source] if command == "plan" else (),
+        endpoint="http://s3.gone.test",
+        transfer={"connect_timeout": "60s"},
+    )
+    process = migration.start(command, before=silent_resolver.before)
+    silent_resolver.wait()
+    process.send_signal(signal.SIGINT)
+    stopped = finish(process, timeout=10)
+    assert stopped.status == 130, stopped.words
+    assert "interrupted (Ctrl+C)" in stopped.words
 
 
 def test_more_hosts_than_files_may_be_open(folder: Path, bucket: Bucket) -> None:
