@@ -58,5 +58,5 @@ class Reaching:
 
 def _origin(location: str) -> str:
     """All before the path, without taking the URL apart: every object is asked for it."""
-    slashes = location.find("//") + 2
-    return location[: location.find("/", slashes)]
+    end = location.find("/", location.find("//") + 2)
+    return location if end < 0 else location[:end]

@@ -25,7 +25,7 @@ class View(Protocol):
     """An open ledger, read only."""
 
     def mean_names(self) -> float:
-        """Bytes of key and location together, of an item, as far as the first ones tell."""
+        """Bytes of key and location together, of an item, as far as some of them tell."""
         ...
 
 
