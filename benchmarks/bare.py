@@ -15,11 +15,13 @@ from urllib.parse import urlsplit
 from benchmarks.contestants import BUCKET, SOURCE, files_below
 from benchmarks.servers import ACCESS_KEY, SECRET_KEY
 from migrator.clients.connection import Answer
+from migrator.clients.idle import Idle
 from migrator.clients.signing import EMPTY_SHA256, UNSIGNED, Credentials, Signer, quote_key
 from migrator.clients.wire import Way, Wire
 from migrator.stores.s3_headers import checksum_headers, md5
 
 _SECONDS = 60.0
+_KEPT = 256
 _TRIES = 3
 """rclone's server answers 500 now and then when two first puts make the same folder."""
 
@@ -30,7 +32,7 @@ class Server:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._host = parts.netloc
-        self._wire = Wire(Way(parts.hostname or "", parts.port or 80, None), _SECONDS)
+        self._wire = Wire(Way(parts.hostname or "", parts.port or 80, None), _SECONDS, Idle(_KEPT))
         self._signer = Signer("us-east-1")
         self._credentials = Credentials(ACCESS_KEY, SECRET_KEY)
 

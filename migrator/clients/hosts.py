@@ -6,6 +6,7 @@ import ssl
 from aiohappyeyeballs import start_connection
 
 from migrator.clients.fetching import ClosedEarly, Line, NotHttp
+from migrator.clients.idle import Idle
 from migrator.clients.names import Addresses
 
 _LONGEST_IDLE = 15.0
@@ -14,28 +15,6 @@ _LONGEST_IDLE = 15.0
 
 class ConnectTimeout(TimeoutError):
     """No connection stood in time."""
-
-
-class Idle:
-    """Lines of all hosts that are kept for later: at most `most`, for a manifest may name more hosts than files may be
-    open.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lines: dict[Line, None] = {}
-
-    def keep(self, line: Line) -> None:
-        """Closes the oldest when there are too many."""
-        self._lines[line] = None
-        if len(self._lines) > self._most:
-            oldest = next(iter(self._lines))
-            del self._lines[oldest]
-            oldest.close()
-
-    def forget(self, line: Line) -> None:
-        """It is in use again, or gone."""
-        self._lines.pop(line, None)
 
 
 class Host:
@@ -118,7 +97,9 @@ class Host:
     def close(self) -> None:
         """Closes what is idle. Idempotent."""
         while self._idle:
-            self._idle.pop().close()
+            line = self._idle.pop()
+            self._idle_of_all.forget(line)
+            line.close()
 
     def _kept(self) -> Line | None:
         now = asyncio.get_running_loop().time()

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from migrator.clients.dates import http_date
 from migrator.clients.fetching import SLOWEST, ClosedEarly, Line, NotHttp, TooSlow
-from migrator.clients.hosts import ConnectTimeout, Host, Idle
+from migrator.clients.hosts import ConnectTimeout, Host
+from migrator.clients.idle import Idle
 from migrator.clients.names import LOOKUPS_AT_ONCE, Addresses, AddressInfo, NameTimeout, look_up
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import Transfer
@@ -32,8 +33,6 @@ _PART = 206
 _SWEEP_EVERY = 5.0
 """Seconds between two looks for connections that were idle for long."""
 _SCRATCH = 256 * 1024
-_LEAST_IDLE = 128
-"""Connections that may be kept for later, and as many as there are transfers at once."""
 
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(
@@ -91,7 +90,7 @@ class HttpClient:
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
         self._hosts: dict[tuple[bool, str, str, int], Host] = {}
-        self._idle = Idle(max(_LEAST_IDLE, transfer.concurrency))
+        self._idle = Idle(transfer.concurrency)
         self._turns = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         # One piece of warm memory for all heads and short bodies: only one can come in at a time.
         self._scratch = memoryview(bytearray(_SCRATCH))

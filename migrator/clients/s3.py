@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from migrator.clients.aws import Access, untrusted
 from migrator.clients.connection import PIECE, Answer, NoConnection, Untrusted, WireError
+from migrator.clients.idle import Idle
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_element, read_error, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, quote_key
 from migrator.clients.wire import Way, Wire
@@ -25,7 +26,8 @@ so many times as long as others."""
 class S3Client:
     """Signed requests to one bucket over kept connections; `always` are headers of every one.
 
-    `side` is the end of a transfer at which the bucket stands: errors name it.
+    `side` is the end of a transfer at which the bucket stands: errors name it. `idle` bounds the connections that are
+    kept, together with those of other buckets.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class S3Client:
         *,
         side: Side = Side.DESTINATION,
         always: Mapping[str, str] | None = None,
+        idle: Idle | None = None,
     ) -> None:
         self.side = side
         self._always = dict(always or {})
@@ -48,7 +51,11 @@ class S3Client:
         self._connect_timeout = transfer.connect_timeout
         parts = urlsplit(self._base)
         port = parts.port or (443 if access.tls else 80)
-        self._wire = Wire(Way(parts.hostname or "", port, access.tls, access.proxy), transfer.connect_timeout)
+        self._wire = Wire(
+            Way(parts.hostname or "", port, access.tls, access.proxy),
+            transfer.connect_timeout,
+            idle or Idle(transfer.concurrency),
+        )
         self._lines: Lines | None = None
 
     async def close(self) -> None:

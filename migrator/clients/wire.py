@@ -17,6 +17,7 @@ from migrator.clients.connection import (
     WireError,
     reason,
 )
+from migrator.clients.idle import Idle
 
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
@@ -33,10 +34,11 @@ class Way(Struct, frozen=True):
 
 
 class Wire:
-    """Connections to one server, kept between requests."""
+    """Connections to one server, kept between requests. `idle` bounds those that are kept, to whatever server."""
 
-    def __init__(self, way: Way, connect_seconds: float) -> None:
+    def __init__(self, way: Way, connect_seconds: float, idle: Idle) -> None:
         self._way = way
+        self._idle_of_all = idle
         self._connect_seconds = connect_seconds
         self._idle: deque[Connection] = deque()
         self._scratch = memoryview(bytearray(_SCRATCH))
@@ -67,12 +69,15 @@ class Wire:
     def close(self) -> None:
         """Closes what is idle. Idempotent."""
         while self._idle:
-            self._idle.pop().close()
+            connection = self._idle.pop()
+            self._idle_of_all.forget(connection)
+            connection.close()
 
     def _give(self, connection: Connection) -> None:
         if connection.is_open:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
+            self._idle_of_all.keep(connection)
         else:
             connection.close()
 
@@ -80,6 +85,7 @@ class Wire:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()  # the one used last is the least likely to have been closed
+            self._idle_of_all.forget(connection)
             if connection.is_open and now - connection.idle_since < _LONGEST_IDLE:
                 return connection
             connection.close()
@@ -89,7 +95,8 @@ class Wire:
         except ssl.SSLCertVerificationError as error:
             raise Untrusted(error.verify_message) from None
         except (OSError, TimeoutError) as error:
-            raise NoConnection(reason(error)) from None
+            late = isinstance(error, TimeoutError) and error.errno is None
+            raise NoConnection(f"none within {self._connect_seconds:g} s" if late else reason(error)) from None
 
     async def _connect(self) -> Connection:
         loop, way = asyncio.get_running_loop(), self._way

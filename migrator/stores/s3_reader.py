@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from migrator.clients.aws import connect
 from migrator.clients.dates import http_date
 from migrator.clients.described import describe, read_tags, tag_count
+from migrator.clients.idle import Idle
 from migrator.clients.listing import PAYER
 from migrator.clients.refusals import shown
 from migrator.clients.s3 import S3Client
@@ -30,6 +31,7 @@ class S3Reader:
         self._transfer = transfer
         self._clients: dict[tuple[str, str], S3Client] = {}
         self._of_places: dict[Place, S3Client] = {}
+        self._idle = Idle(transfer.concurrency)
         self._closing: list[Callable[[], object]] = []
         self._connecting = asyncio.Lock()
 
@@ -53,7 +55,9 @@ class S3Reader:
             if place not in self._of_places:
                 access = await connect(place, self._transfer, bucket)
                 always = PAYER if place.request_payer else None
-                self._of_places[place] = S3Client(access, self._transfer, side=Side.SOURCE, always=always)
+                self._of_places[place] = S3Client(
+                    access, self._transfer, side=Side.SOURCE, always=always, idle=self._idle
+                )
                 self._closing += [self._of_places[place].close, access.close]
             return self._clients.setdefault((source, bucket), self._of_places[place])
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from msgspec.structs import replace
 
 from migrator.clients.aws import connect
+from migrator.clients.idle import Idle
 from migrator.clients.listing import PAYER
 from migrator.clients.refusals import shown
 from migrator.clients.s3 import S3Client
@@ -63,6 +64,7 @@ class S3Remover:
     ) -> None:
         self._place_of = place_of
         self._transfer = transfer
+        self._idle = Idle(transfer.concurrency)
         self._destination = destination
         self._destination_bucket = destination_bucket
         self._without_condition = without_condition
@@ -188,7 +190,7 @@ class S3Remover:
     async def _connect(self, place: Place, name: str) -> _Bucket:
         access = await connect(place, self._transfer, name)
         always = PAYER if place.request_payer else None
-        client = S3Client(access, self._transfer, side=Side.SOURCE, always=always)
+        client = S3Client(access, self._transfer, side=Side.SOURCE, always=always, idle=self._idle)
 
         async def close() -> None:
             await client.close()

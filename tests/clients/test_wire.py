@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from migrator.clients.connection import PIECE, BrokenOff, NoProgress
+from migrator.clients.idle import Idle
 from migrator.clients.wire import Way, Wire
 from migrator.core.model import MIB
 from tests.servers.certificates import certificate
@@ -95,7 +96,7 @@ async def wire_to(
 ) -> AsyncIterator[Wire]:
     """`tls`: the contexts of the server and of the client."""
     async with listening(server.accept, tls[0] if tls else None) as port:
-        wire = Wire(Way("127.0.0.1", port, tls[1] if tls else None, proxy), 5.0)
+        wire = Wire(Way("127.0.0.1", port, tls[1] if tls else None, proxy), 5.0, Idle(64))
         try:
             yield wire
         finally:

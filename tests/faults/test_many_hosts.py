@@ -112,6 +112,19 @@ def test_more_hosts_than_files_may_be_open(folder: Path, bucket: Bucket) -> None
     assert migration.check(contents) == []
 
 
+def test_more_buckets_than_files_may_be_open(folder: Path, bucket: Bucket) -> None:
+    names = [f"{bucket.name}-tenant-{number}" for number in range(300)]
+    for name in names:
+        bucket.client().create_bucket(Bucket=name)
+        bucket.client().put_object(Bucket=name, Key="a.bin", Body=name.encode())
+    migration = migration_of_urls(
+        folder, bucket, [f"s3://{name}/a.bin" for name in names], key="{bucket}", buckets=names
+    )
+    finished = migration.run("migrate", "--copy-mode", "stream", before=with_open_files("-n 250"))
+    assert finished.status == 0, finished.words
+    assert {key for key, (state, _) in migration.items().items() if state == "stored"} == set(names)
+
+
 def test_a_limit_that_may_be_raised_is_raised(folder: Path, bucket: Bucket) -> None:
     contents = small_tree(folder, count=200, size=20)
     migration = Migration(folder, bucket, transfer={"concurrency": 64})
