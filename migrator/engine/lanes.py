@@ -40,8 +40,12 @@ async def through_lanes(
             for task in (*workers, drained, stopped):
                 task.cancel()
             finished.set()
-    except* MigratorError as errors:
-        raise first_leaf(errors) from None
+    except BaseExceptionGroup as errors:
+        # Not `except*`: what that raises is a group again before Python 3.11.4 (https://github.com/python/cpython/issues/103590).
+        ours, others = errors.split(MigratorError)
+        if ours is None or others is not None:
+            raise
+        raise first_leaf(ours) from None
     finally:
         await crowd.keep_all()
 
