@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ssl
+import weakref
 from collections import deque
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,8 @@ from migrator.clients.idle import Idle
 _LONGEST_IDLE = 15.0
 """Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
 _SCRATCH = 256 * 1024
+_SCRATCHES: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview[int]]" = weakref.WeakKeyDictionary()
+"""One for all connections of a loop, however many servers they lead to: only one can receive at a time."""
 
 
 class Way(Struct, frozen=True):
@@ -41,7 +44,6 @@ class Wire:
         self._idle_of_all = idle
         self._connect_seconds = connect_seconds
         self._idle: deque[Connection] = deque()
-        self._scratch = memoryview(bytearray(_SCRATCH))
         proxy = urlsplit(way.proxy) if way.proxy else None
         self._proxy = proxy
         # Plain HTTP behind a proxy: the proxy is told the whole URL in each request. TLS goes through a tunnel.
@@ -102,11 +104,11 @@ class Wire:
         loop, way = asyncio.get_running_loop(), self._way
         if self._proxy is None:
             _, connection = await loop.create_connection(
-                lambda: Connection(self._scratch), way.host, way.port, ssl=way.tls, happy_eyeballs_delay=0.25
+                lambda: Connection(_scratch_of(loop)), way.host, way.port, ssl=way.tls, happy_eyeballs_delay=0.25
             )
             return connection
         _, connection = await loop.create_connection(
-            lambda: Connection(self._scratch),
+            lambda: Connection(_scratch_of(loop)),
             self._proxy.hostname or "",
             self._proxy.port or 80,
             happy_eyeballs_delay=0.25,
@@ -130,3 +132,9 @@ class Wire:
         connection.transport = await loop.start_tls(
             connection.transport, connection, tls, server_hostname=self._way.host
         )
+
+
+def _scratch_of(loop: asyncio.AbstractEventLoop) -> "memoryview[int]":
+    if loop not in _SCRATCHES:
+        _SCRATCHES[loop] = memoryview(bytearray(_SCRATCH))
+    return _SCRATCHES[loop]

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from migrator.clients.aws import connect
+from migrator.clients.aws import Accounts
 from migrator.clients.dates import http_date
 from migrator.clients.described import describe, read_tags, tag_count
 from migrator.clients.idle import Idle
@@ -31,8 +31,8 @@ class S3Reader:
         self._transfer = transfer
         self._clients: dict[tuple[str, str], S3Client] = {}
         self._of_places: dict[Place, S3Client] = {}
+        self._accounts = Accounts(transfer)
         self._idle = Idle(transfer.concurrency)
-        self._closing: list[Callable[[], object]] = []
         self._connecting = asyncio.Lock()
 
     async def reach(self, task: Task) -> None:
@@ -53,18 +53,18 @@ class S3Reader:
         async with self._connecting:
             place = self._place_of(source, bucket)
             if place not in self._of_places:
-                access = await connect(place, self._transfer, bucket)
+                access = await self._accounts.access(place, bucket)
                 always = PAYER if place.request_payer else None
                 self._of_places[place] = S3Client(
                     access, self._transfer, side=Side.SOURCE, always=always, idle=self._idle
                 )
-                self._closing += [self._of_places[place].close, access.close]
             return self._clients.setdefault((source, bucket), self._of_places[place])
 
     async def close(self) -> None:
         """Closes all connections. Idempotent."""
-        while self._closing:
-            await self._closing.pop(0)()  # type: ignore[misc]
+        for client in self._of_places.values():
+            await client.close()
+        await self._accounts.close()
 
 
 class S3Body:

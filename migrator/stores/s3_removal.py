@@ -1,11 +1,11 @@
 """Sources that are objects of buckets: hidden by a delete marker where there are versions, else deleted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from migrator.clients.aws import connect
+from migrator.clients.aws import Accounts
 from migrator.clients.idle import Idle
 from migrator.clients.listing import PAYER
 from migrator.clients.refusals import shown
@@ -34,9 +34,8 @@ _UNCONDITIONAL = (
 class _Bucket:
     """A bucket that is open: its connection, and what it honours."""
 
-    def __init__(self, asking: Asking, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, asking: Asking) -> None:
         self.asking = asking
-        self.close = close
         self.conditions: Conditions | None = None
         self.lock = asyncio.Lock()
 
@@ -64,6 +63,7 @@ class S3Remover:
     ) -> None:
         self._place_of = place_of
         self._transfer = transfer
+        self._accounts = Accounts(transfer)
         self._idle = Idle(transfer.concurrency)
         self._destination = destination
         self._destination_bucket = destination_bucket
@@ -176,7 +176,8 @@ class S3Remover:
         """Gives connections back. Idempotent."""
         while self._buckets:
             _, bucket = self._buckets.popitem()
-            await bucket.close()
+            await bucket.client.close()
+        await self._accounts.close()
 
     async def _open(self, source: str, location: str) -> tuple[_Bucket, str]:
         name, key = s3_parts(location)
@@ -188,15 +189,10 @@ class S3Remover:
         return self._buckets[place], key
 
     async def _connect(self, place: Place, name: str) -> _Bucket:
-        access = await connect(place, self._transfer, name)
+        access = await self._accounts.access(place, name)
         always = PAYER if place.request_payer else None
         client = S3Client(access, self._transfer, side=Side.SOURCE, always=always, idle=self._idle)
-
-        async def close() -> None:
-            await client.close()
-            await access.close()
-
-        return _Bucket(Asking(access, client, self._destination), close)
+        return _Bucket(Asking(access, client, self._destination))
 
     async def _conditions(self, bucket: _Bucket, source: str) -> Conditions:
         async with bucket.lock:

@@ -112,15 +112,17 @@ def test_more_hosts_than_files_may_be_open(folder: Path, bucket: Bucket) -> None
     assert migration.check(contents) == []
 
 
-def test_more_buckets_than_files_may_be_open(folder: Path, bucket: Bucket) -> None:
+@pytest.mark.parametrize("configured", [True, False], ids=["endpoint configured", "endpoint of the environment"])
+def test_more_buckets_than_files_may_be_open(folder: Path, bucket: Bucket, configured: bool) -> None:
     names = [f"{bucket.name}-tenant-{number}" for number in range(300)]
     for name in names:
         bucket.client().create_bucket(Bucket=name)
         bucket.client().put_object(Bucket=name, Key="a.bin", Body=name.encode())
-    migration = migration_of_urls(
-        folder, bucket, [f"s3://{name}/a.bin" for name in names], key="{bucket}", buckets=names
-    )
-    finished = migration.run("migrate", "--copy-mode", "stream", before=with_open_files("-n 250"))
+    urls = [f"s3://{name}/a.bin" for name in names]
+    migration = migration_of_urls(folder, bucket, urls, key="{bucket}", buckets=names)
+    endpoint = {} if configured else {"MIGRATOR_DESTINATION__ENDPOINT_URL": "", "AWS_ENDPOINT_URL": bucket.endpoint}
+    few = with_open_files("-n 250 && ulimit -v 2000000")  # and 2 GB of memory: no client of 10 MB for each bucket
+    finished = migration.run("migrate", "--copy-mode", "stream", before=few, environment=endpoint)
     assert finished.status == 0, finished.words
     assert {key for key, (state, _) in migration.items().items() if state == "stored"} == set(names)
 
