@@ -136,14 +136,15 @@ class StoreContract:
         assert await content(store, "photos/one.jpg") == (BODY if expected.conditional_put else OTHER)
 
     async def test_one_of_many_racing_puts_wins(self, store: Store, expected: Expected) -> None:
+        if not expected.conditional_put:
+            pytest.skip("all of them win here, the last one for good: the engine lets no two items have one key")
         bodies = [bytes([i]) * 1000 for i in range(8)]
         racing = (store.put(upload_of(body), body, ABSENT) for body in bodies)
         answers = await asyncio.gather(*racing, return_exceptions=True)
         placed = [body for body, answer in zip(bodies, answers, strict=True) if isinstance(answer, Placed)]
         assert await content(store, "photos/one.jpg") in placed
-        if expected.conditional_put:
-            assert len(placed) == 1 or not expected.atomic_put
-            assert all(isinstance(answer, Placed | Taken) for answer in answers)
+        assert len(placed) == 1 or not expected.atomic_put
+        assert all(isinstance(answer, Placed | Taken) for answer in answers)
 
     async def test_replacing_exactly_what_was_seen(self, store: Store, expected: Expected) -> None:
         await store.put(upload_of(BODY), BODY, ABSENT)
