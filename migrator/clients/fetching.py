@@ -96,7 +96,7 @@ class Line(asyncio.BufferedProtocol):
         return data
 
     @property
-    def reusable(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a request may go over it: the last answer was whole, and the server keeps the connection."""
         free = self._unused or (self._ended and self._keep)
         return free and self.transport is not None and not self.transport.is_closing()

@@ -6,11 +6,8 @@ import ssl
 from aiohappyeyeballs import start_connection
 
 from migrator.clients.fetching import ClosedEarly, Line, NotHttp
-from migrator.clients.idle import Idle
+from migrator.clients.idle import Idle, Kept
 from migrator.clients.names import Addresses
-
-_LONGEST_IDLE = 15.0
-"""Seconds; servers close idle connections after 20 and more."""
 
 
 class ConnectTimeout(TimeoutError):
@@ -34,8 +31,7 @@ class Host:
         self._tls = tls
         self._connect_seconds = connect_seconds
         self._places = asyncio.Semaphore(most)
-        self._idle: list[Line] = []
-        self._idle_of_all = idle
+        self._kept: Kept[Line] = Kept(idle)
         self._busy = 0
 
     async def reach(self, scratch: "memoryview[int]") -> None:
@@ -43,7 +39,7 @@ class Host:
         await self._take_place()
         line: Line | None = None
         try:
-            line = self._kept() or await self._connect(scratch)
+            line = self._kept.take() or await self._connect(scratch)
         finally:
             self.give(line)
 
@@ -52,7 +48,7 @@ class Host:
         await self._take_place()
         line: Line | None = None
         try:
-            while line := self._kept():
+            while line := self._kept.take():
                 try:
                     await line.ask(head, seconds)
                     return line
@@ -77,39 +73,17 @@ class Host:
         """Keeps `line` for the next request, or closes it when its answer was not read to the end."""
         self._busy -= 1
         self._places.release()
-        if line is None:
-            return
-        if line.reusable:
-            line.idle_since = asyncio.get_running_loop().time()
-            self._idle.append(line)
-            self._idle_of_all.keep(line)
-        else:
-            line.close()
+        if line is not None:
+            self._kept.give(line)
 
-    def sweep(self, now: float) -> bool:
+    def sweep(self) -> bool:
         """Closes lines that were idle for long; whether nothing is left that is worth keeping."""
-        for line in [line for line in self._idle if now - line.idle_since >= _LONGEST_IDLE or not line.reusable]:
-            self._idle.remove(line)
-            self._idle_of_all.forget(line)
-            line.close()
-        return not self._idle and not self._busy and not self._addresses.looking
+        self._kept.sweep()
+        return not self._kept and not self._busy and not self._addresses.looking
 
     def close(self) -> None:
         """Closes what is idle. Idempotent."""
-        while self._idle:
-            line = self._idle.pop()
-            self._idle_of_all.forget(line)
-            line.close()
-
-    def _kept(self) -> Line | None:
-        now = asyncio.get_running_loop().time()
-        while self._idle:
-            line = self._idle.pop()  # the one used last is the least likely to have been closed
-            self._idle_of_all.forget(line)
-            if line.reusable and now - line.idle_since < _LONGEST_IDLE:
-                return line
-            line.close()
-        return None
+        self._kept.close()
 
     async def _connect(self, scratch: "memoryview[int]") -> Line:
         loop = asyncio.get_running_loop()

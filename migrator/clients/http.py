@@ -174,7 +174,7 @@ class HttpClient:
         """Hosts come and go by the thousand: those that nothing is kept of are forgotten."""
         loop = asyncio.get_running_loop()
         for which, host in list(self._hosts.items()):
-            if host.sweep(loop.time()):
+            if host.sweep():
                 del self._hosts[which]
         self._sweeping = loop.call_later(_SWEEP_EVERY, self._sweep) if self._hosts else None
 

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import ssl
 import weakref
-from collections import deque
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -18,10 +17,8 @@ from migrator.clients.connection import (
     WireError,
     reason,
 )
-from migrator.clients.idle import Idle
+from migrator.clients.idle import Idle, Kept
 
-_LONGEST_IDLE = 15.0
-"""Seconds; servers close idle connections after 20 and more, and a request must not meet that."""
 _SCRATCH = 256 * 1024
 _SCRATCHES: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview[int]]" = weakref.WeakKeyDictionary()
 """One for all connections of a loop, however many servers they lead to: only one can receive at a time."""
@@ -41,9 +38,8 @@ class Wire:
 
     def __init__(self, way: Way, connect_seconds: float, idle: Idle) -> None:
         self._way = way
-        self._idle_of_all = idle
+        self._kept: Kept[Connection] = Kept(idle)
         self._connect_seconds = connect_seconds
-        self._idle: deque[Connection] = deque()
         proxy = urlsplit(way.proxy) if way.proxy else None
         self._proxy = proxy
         # Plain HTTP behind a proxy: the proxy is told the whole URL in each request. TLS goes through a tunnel.
@@ -62,35 +58,17 @@ class Wire:
         more = self._proxy_headers if self._origin else ""
         length = f"content-length: {len(body)}\r\n" if body or method in ("PUT", "POST") else ""
         head = f"{method} {self._origin}{target} HTTP/1.1\r\n{lines}{more}{length}\r\n".encode("latin-1")
-        connection = await self._take()
+        connection = self._kept.take() or await self._connected()
         try:
             return await connection.exchange(head, body, seconds, bodiless=method == "HEAD")
         finally:
-            self._give(connection)
+            self._kept.give(connection)
 
     def close(self) -> None:
         """Closes what is idle. Idempotent."""
-        while self._idle:
-            connection = self._idle.pop()
-            self._idle_of_all.forget(connection)
-            connection.close()
+        self._kept.close()
 
-    def _give(self, connection: Connection) -> None:
-        if connection.is_open:
-            connection.idle_since = asyncio.get_running_loop().time()
-            self._idle.append(connection)
-            self._idle_of_all.keep(connection)
-        else:
-            connection.close()
-
-    async def _take(self) -> Connection:
-        now = asyncio.get_running_loop().time()
-        while self._idle:
-            connection = self._idle.pop()  # the one used last is the least likely to have been closed
-            self._idle_of_all.forget(connection)
-            if connection.is_open and now - connection.idle_since < _LONGEST_IDLE:
-                return connection
-            connection.close()
+    async def _connected(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 return await self._connect()

@@ -138,9 +138,11 @@ class Proxy:
 
 def narrow(wire: Wire) -> None:
     """From now on the system takes little at once on the one connection that is kept."""
-    connected = wire._idle[0].transport
-    assert connected is not None
-    connected.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    connection = wire._kept.take()
+    assert connection
+    assert connection.transport is not None
+    connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    wire._kept.give(connection)
 
 
 async def put(wire: Wire, body: bytes, seconds: float = 30.0) -> int:

@@ -363,7 +363,7 @@ async def test_a_body_cut_far_behind_its_head(reader: HttpReader, web: Web, size
 
 async def test_hosts_that_are_idle_are_forgotten(reader: HttpReader, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("migrator.clients.http._SWEEP_EVERY", 0.01)
-    monkeypatch.setattr("migrator.clients.hosts._LONGEST_IDLE", 0.0)
+    monkeypatch.setattr("migrator.clients.idle.LONGEST", 0.0)
     web.answers["/a.jpg"] = answer(b"picture")
     assert await read(reader, web.url("/a.jpg")) == b"picture"
     async with asyncio.timeout(10):
