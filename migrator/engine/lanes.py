@@ -34,10 +34,9 @@ async def through_lanes(
         async with asyncio.TaskGroup() as group:
             group.create_task(crowd.keep_regularly(finished))
             workers = [group.create_task(crowd.lane()) for _ in range(lanes)]
-            drained, stopped = group.create_task(crowd.drain(pages)), group.create_task(stop.event.wait())
-            await asyncio.wait((drained, stopped), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((drained,), timeout=DRAIN)
-            for task in (*workers, drained, stopped):
+            drained = group.create_task(crowd.drain(pages))
+            await stop.until_done(drained, DRAIN)
+            for task in (*workers, drained):
                 task.cancel()
             finished.set()
     except BaseExceptionGroup as errors:

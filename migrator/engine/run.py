@@ -178,10 +178,7 @@ class Run:
         assert self._recording
         await self._settle()
         self._recording.finish()
-        stopped = asyncio.create_task(self._stop.event.wait())
-        await asyncio.wait((recorder, stopped), return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((recorder,), timeout=RECORDS_END)
-        stopped.cancel()
+        await self._stop.until_done(recorder, RECORDS_END)
         recorder.cancel()
 
     async def _abort_stale_uploads(self) -> None:

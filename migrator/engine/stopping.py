@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from migrator.core.errors import Interrupted, MigratorError
@@ -51,18 +51,14 @@ class Stop:
         """From now on what runs looks at `event` itself, and ends in its own way; until then a signal cancels it."""
         self._heeded = True
 
-    async def bounded(self, work: Coroutine[object, object, object], seconds: float) -> None:
-        """Does `work`, of which no more than so many seconds are waited for once the run is told to stop."""
-        doing = asyncio.create_task(work)
+    async def until_done(self, task: "asyncio.Task[T]", seconds: float) -> None:
+        """Waits for `task`, and no longer than so many seconds once the run is told to stop. Raises nothing of it."""
         stopped = asyncio.create_task(self.event.wait())
         try:
-            await asyncio.wait((doing, stopped), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((doing,), timeout=seconds)
-            if doing.done():
-                await doing
+            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task,), timeout=seconds)
         finally:
             stopped.cancel()
-            doing.cancel()
 
     def time(self) -> float:
         """Seconds since the epoch."""

@@ -1,5 +1,6 @@
 """`migrate`, `plan` and `retry`: a Config and what the operator asked for -> a Result."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -234,7 +235,13 @@ async def _plan(
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
         stop.heed()
-        await stop.bounded(scan_all(), SCAN_ENDS)
+        scanning = asyncio.create_task(scan_all())
+        try:
+            await stop.until_done(scanning, SCAN_ENDS)
+            if scanning.done():
+                await scanning
+        finally:
+            scanning.cancel()
         problems = await ledger.problem_count()
         tallies = tuple(await ledger.tallies())
         complete = not stop.event.is_set()
