@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Stored
 from migrator.core.ports import Clock, EventKind, Observer
@@ -197,6 +196,7 @@ class _Named:
 
 
 def origin_of(location: str) -> str:
-    """`scheme://host:port` of a URL, `s3://bucket` of an object in a bucket."""
-    parts = urlsplit(location)
-    return f"{parts.scheme}://{parts.netloc}"
+    """`scheme://host:port` of a URL, `s3://bucket` of an object in a bucket. Not by urlsplit: every object is asked."""
+    scheme, _, rest = location.partition("://")
+    netloc = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    return f"{scheme.lower()}://{netloc}"

@@ -7,7 +7,7 @@ from migrator.core.errors import ObjectError
 from migrator.core.model import Failed, Task
 from migrator.core.ports import Reader
 from migrator.engine.guard import failed
-from migrator.engine.origins import Waiting
+from migrator.engine.origins import Waiting, origin_of
 
 PATIENCE = 1.0
 """Seconds after which others go on in the place of an object that waits for a connection."""
@@ -30,7 +30,7 @@ class Reaching:
 
         Raises Fatal.
         """
-        name = _origin(task.location)
+        name = origin_of(task.location)
         if name in self._reached:
             return None
         with contextlib.ExitStack() as standing_in:
@@ -54,9 +54,3 @@ class Reaching:
 
     def _no_longer(self) -> None:
         self._stood_in_for -= 1
-
-
-def _origin(location: str) -> str:
-    """All before the path, without taking the URL apart: every object is asked for it."""
-    end = location.find("/", location.find("//") + 2)
-    return location if end < 0 else location[:end]

@@ -94,11 +94,7 @@ class Worker:
             try:
                 outcome = await self._reaching(current, waiting)
                 if outcome is None:
-                    await self.gate.enter()
-                    try:
-                        outcome = await self._transfer(current)
-                    finally:
-                        counts = self.gate.leave(outcome)
+                    outcome, counts = await self._in_its_place(current)
             finally:
                 self._origins.told(current.location, outcome, admitted)
             if isinstance(outcome, Failed):
@@ -116,6 +112,16 @@ class Worker:
             await self._diagnose(outcome)
             await self._abandon(task)
         return Settlement(task, outcome, attempts, self._clock.monotonic() - started)
+
+    async def _in_its_place(self, task: Task) -> tuple[Outcome, bool]:
+        """One attempt under the gate, and whether it counts against the object."""
+        await self.gate.enter()
+        outcome: Outcome | None = None
+        try:
+            outcome = await self._transfer(task)
+        finally:
+            counts = self.gate.leave(outcome)
+        return outcome, counts
 
     def later_variants(self, ledger: Ledger, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> LaterVariants:
         """What makes `wanted` variants of images that stand already, with the means of this worker."""
