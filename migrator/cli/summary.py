@@ -234,8 +234,7 @@ def planned(
     for reason, number in seen.skipped.items():
         yield f"skipped   {words.count(number, 'object')} {reason}: {words.MEANING[reason]}"
     if seen.rows:
-        left = seen.records(RecordState.PLANNED) + seen.rows_to_update
-        yield f"rows      {words.count(left, 'row')} to update when their objects stand"
+        yield f"rows      {words.count(seen.rows_left, 'row')} to update when their objects stand"
     only_variants = f"{command('migrate', config_file)} --only-variants"
     yield from _labelled("variants", lines_of_variants(plan.variants, only_variants))
     yield from _labelled("requests", plan.requests.lines())

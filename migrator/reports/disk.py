@@ -8,8 +8,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from migrator.core.config import Config
-from migrator.core.model import State
-from migrator.core.records import RecordState
 from migrator.reports import words
 from migrator.reports.overview import Overview
 
@@ -76,19 +74,18 @@ class Disk(Struct, frozen=True):
 
 def estimate(seen: Overview, view: View, config: Config, variants: int) -> Disk:
     """For what is still to be moved, and for making this many `variants`."""
-    objects = seen.items(State.PLANNED) + seen.items(State.INTENDED)
-    rows = seen.records(RecordState.PLANNED) + seen.rows_to_update
-    logs = objects * (OBJECT + view.mean_names()) + rows * ROW + variants * VARIANT
+    logs = seen.to_move * (OBJECT + view.mean_names()) + seen.rows_left * ROW + variants * VARIANT
     logs += _size(seen.path) - _size(config.ledger_path)  # a dry run plans into a ledger that is thrown away
     folder, target = config.ledger_path.parent, config.destination.folder
+    here, there = _standing(folder), target and _standing(target)
     return Disk(
         folder=folder,
         logs=round(logs),
-        logs_free=shutil.disk_usage(_standing(folder)).free,
+        logs_free=shutil.disk_usage(here).free,
         destination=target,
-        objects=sum(source.bytes_to_move for source in seen.sources) if target else None,
-        objects_free=shutil.disk_usage(_standing(target)).free if target else None,
-        together=target is not None and _standing(target).stat().st_dev == _standing(folder).stat().st_dev,
+        objects=seen.all_sources.bytes_to_move if there else None,
+        objects_free=shutil.disk_usage(there).free if there else None,
+        together=there is not None and there.stat().st_dev == here.stat().st_dev,
     )
 
 

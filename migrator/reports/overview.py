@@ -204,6 +204,11 @@ class Overview(Struct, frozen=True):
         return self.records(RecordState.READY) + self.records(RecordState.INTENDED)
 
     @property
+    def rows_left(self) -> int:
+        """Rows that are updated now, or when their objects stand."""
+        return self.records(RecordState.PLANNED) + self.rows_to_update
+
+    @property
     def failed_records(self) -> dict[str, int]:
         """Rows that were not updated, by fault."""
         return _sum(source.failed_records for source in self.sources)
