@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.ended import Ended
 from tests.faults.checker import ACCESS_KEY, SECRET_KEY, Bucket, check
 from tests.model.commands import Commands
@@ -176,3 +178,11 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{json.dumps(key)} = {_value(each)}' for key, each in value.items())}}}"
     return json.dumps(value)
+
+
+def seeing(file: Path, target: str) -> list[str]:
+    """A command before another, which then sees `file` in the place of `target`, in a mount namespace of its own."""
+    before = ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {target} && exec "$@"', str(file)]
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces here (needs root)")
+    return before

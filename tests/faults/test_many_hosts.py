@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import Bucket
-from tests.faults.harness import Migration, finish
+from tests.faults.harness import Migration, finish, seeing
 from tests.faults.proxy import Proxy
 from tests.faults.test_rows_sources import migration_of_urls
 from tests.faults.world import origin_of, small_tree
@@ -19,14 +18,6 @@ from tests.faults.world import origin_of, small_tree
 pytestmark = pytest.mark.faults
 
 HERE = {f"here/{number}.bin": b"here %d" % number for number in range(60)}
-
-
-def seeing(file: Path, target: str) -> list[str]:
-    """A command before another, which then sees `file` in the place of `target`."""
-    before = ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {target} && exec "$@"', str(file)]
-    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespaces here (needs root)")
-    return before
 
 
 def with_open_files(limit: str) -> list[str]:
