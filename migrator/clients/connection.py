@@ -4,8 +4,12 @@ What aiohttp does at three times the CPU; no redirects, cookies, compression or 
 """
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
+from contextlib import suppress
 from typing import NamedTuple
 
 import httptools
@@ -17,11 +21,12 @@ PIECE = 256 * 1024
 
 _LONGEST_ANSWER = 16 * MIB
 """Bytes of an answer that is not an object's content; a page of 1,000 long keys has some three million."""
+SLOWEST = 100
+"""Bytes a second below which nothing moves: one byte now and then would keep a place for days."""
+_LOOKS = 4
+"""How often it is looked, within the time that nothing may move, whether something did."""
 _MOST_NAMES = 500
 _NAMES: dict[bytes, str] = {}
-_MOST_BUFFERED = 4 * MIB
-_SLOWEST = 64 * 1024
-"""Bytes of a body that a system buffers at most, and the rate (bytes a second) at which it may send them."""
 
 
 class WireError(Exception):
@@ -70,8 +75,10 @@ class Connection(asyncio.BufferedProtocol):
         self._answer: asyncio.Future[Answer] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._socket: socket.socket | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._seconds = self._until = 0.0
+        self._moved = self._given = 0
+        """Bytes of this request and its answer when it was last seen to go on, and of the request given out so far."""
         self._handed_over = False
         self._bodiless = False
         self._until_end = False
@@ -84,20 +91,22 @@ class Connection(asyncio.BufferedProtocol):
     async def exchange(self, head: bytes, body: bytes, seconds: float, *, bodiless: bool) -> Answer:
         """Sends a request and returns its answer. `bodiless`: no body follows (HEAD). Raises WireError.
 
-        `seconds` bound the time without progress: a piece of the body gone, then the answer.
+        `seconds` bound the time in which next to nothing moves: of the request out of this system, then of the answer.
         """
         assert self.transport is not None
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
         self._bodiless, self._handed_over, self.reusable = bodiless, False, False
-        self._put_off(seconds)
+        self._size = self._moved = self._given = 0
+        self._watch(seconds)
         try:
             if len(body) <= PIECE:
                 self._handed_over = True
+                self._given = len(head) + len(body)
                 self._write_small(self.transport, head, body)
             else:
-                await self._write_large(self.transport, head, memoryview(body), seconds)
+                await self._write_large(self.transport, head, memoryview(body))
             return await answer
         finally:
             self._answer = None
@@ -119,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
         elif sent < len(head) + len(body):
             transport.write(memoryview(body)[sent - len(head) :])
 
-    async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview, seconds: float) -> None:
+    async def _write_large(self, transport: asyncio.Transport, head: bytes, body: memoryview) -> None:
         write = self._write_past if _passable(transport) else self._write_through
         await write(transport, memoryview(head))
         for start in range(0, len(body), PIECE):
@@ -127,11 +136,9 @@ class Connection(asyncio.BufferedProtocol):
                 return  # refused before all of it was sent
             self._handed_over = start + PIECE >= len(body)
             await write(transport, body[start : start + PIECE])
-            self._put_off(seconds)
-        # What the system still holds of it goes out unseen.
-        self._put_off(seconds + min(len(body), _MOST_BUFFERED) / _SLOWEST)
 
     async def _write_through(self, transport: asyncio.Transport, piece: memoryview) -> None:
+        self._given += len(piece)
         transport.write(piece)
         if self._writable:
             await self._writable
@@ -142,7 +149,9 @@ class Connection(asyncio.BufferedProtocol):
             self._socket = transport.get_extra_info("socket").dup()  # no loop lets two wait for the same one
         while piece and self._answer is not None and not self._answer.done():
             try:
-                piece = piece[self._socket.send(piece) :]
+                sent = self._socket.send(piece)
+                self._given += sent
+                piece = piece[sent:]
             except BlockingIOError:
                 await self._room(self._socket)
             except OSError as error:
@@ -159,23 +168,35 @@ class Connection(asyncio.BufferedProtocol):
             if target.fileno() >= 0:
                 self._loop.remove_writer(target)
 
-    def _put_off(self, seconds: float) -> None:
-        # The timer of an earlier request does for the next ones, too: it looks again where it comes too soon.
+    def _watch(self, seconds: float) -> None:
+        self._seconds = seconds
         self._until = self._loop.time() + seconds
-        if self._deadline and self._deadline.when() > self._until:
-            self._deadline.cancel()
-            self._deadline = None
-        if self._deadline is None:
-            self._deadline = self._loop.call_at(self._until, self._expire)
+        # The timer of an earlier request does for the next ones, too.
+        if self._timer and self._timer.when() > self._until:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds / _LOOKS, self._look)
 
-    def _expire(self) -> None:
-        self._deadline = None
+    def _look(self) -> None:
+        self._timer = None
         if self._answer is None:
             return
-        if self._loop.time() < self._until:
-            self._deadline = self._loop.call_at(self._until, self._expire)
+        now, moved = self._loop.time(), self._size + self._gone()
+        if moved - self._moved >= SLOWEST * self._seconds:
+            self._moved, self._until = moved, now + self._seconds
+        if now < self._until:
+            self._timer = self._loop.call_at(min(self._until, now + self._seconds / _LOOKS), self._look)
         else:
             self._fail(NoProgress("no progress within transfer.timeout"))
+
+    def _gone(self) -> int:
+        """Bytes of the request that the other end has."""
+        assert self.transport is not None
+        waiting = bytearray(4)
+        with suppress(OSError, ValueError):  # closed meanwhile
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+        return self._given - self.transport.get_write_buffer_size() - int.from_bytes(waiting, sys.byteorder)
 
     def _fail(self, error: WireError) -> None:
         error.handed_over = self._handed_over
@@ -187,9 +208,9 @@ class Connection(asyncio.BufferedProtocol):
         """Idempotent."""
         self._parser = None
         self._let_write()
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if self.transport and not self.transport.is_closing():
             self.transport.abort()
         if self._socket is not None:

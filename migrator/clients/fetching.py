@@ -7,12 +7,10 @@ import asyncio
 
 import httptools
 
-from migrator.clients.connection import header_name
+from migrator.clients.connection import SLOWEST, header_name
 
 SHORT = 256 * 1024
 """Bytes of a body up to which it is received together with its head, in one go."""
-SLOWEST = 100
-"""Bytes a second below which an answer counts as none: one byte now and then would keep a place for days."""
 
 _LONGEST_HEAD = 256 * 1024
 

@@ -12,8 +12,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from migrator.clients.connection import SLOWEST
 from migrator.clients.dates import http_date
-from migrator.clients.fetching import SLOWEST, ClosedEarly, Line, NotHttp, TooSlow
+from migrator.clients.fetching import ClosedEarly, Line, NotHttp, TooSlow
 from migrator.clients.hosts import ConnectTimeout, Host
 from migrator.clients.idle import Idle
 from migrator.clients.names import LOOKUPS_AT_ONCE, Addresses, AddressInfo, NameTimeout, look_up

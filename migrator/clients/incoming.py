@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
+import time
 
 import aiohttp
 from yarl import URL
 
-from migrator.clients.connection import Answer
+from migrator.clients.connection import SLOWEST, Answer
 from migrator.core.errors import ObjectError, Transient
 from migrator.core.model import Side
 
@@ -32,14 +33,26 @@ class Incoming:
         self._what = what
         self._side = side
         self._seconds = seconds
+        self._waited, self._came = 0.0, 0
+        """Seconds that somebody has waited for bytes, and how many came, since that was last looked at."""
 
     async def read(self, limit: int) -> bytes:
         """The next bytes, at most `limit` of them; none at the end. Raises Transient, also for an early end."""
+        since = time.monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._response.content.read(limit)
+                data = await self._response.content.read(limit)
+            self._check_speed(time.monotonic() - since, len(data))
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(error, self._what, self._side, silent=isinstance(error, TimeoutError)) from None
+        return data
+
+    def _check_speed(self, waited: float, came: int) -> None:
+        self._waited, self._came = self._waited + waited, self._came + came
+        if self._waited >= self._seconds:
+            if self._came < SLOWEST * self._waited:
+                raise TimeoutError
+            self._waited, self._came = 0.0, 0
 
     def close(self) -> None:
         """Gives the connection back, or closes it when bytes are left. Idempotent."""

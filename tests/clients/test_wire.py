@@ -76,12 +76,37 @@ async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await asyncio.Event().wait()
 
 
+async def reading_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes a request as a narrow line would bring it."""
+    left = await length(reader)
+    while left:
+        await asyncio.sleep(0.02)
+        left -= len(await reader.read(min(left, 8 * 1024)))
+    writer.write(FINE)
+
+
+def answering(size: int, piece: int) -> Serve:
+    """Answers with a body of so many bytes that comes in small pieces."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+        for start in range(0, size, piece):
+            await asyncio.sleep(0.02)
+            writer.write(BODY[start : min(start + piece, size)])
+            await writer.drain()
+
+    return serve
+
+
 @asynccontextmanager
 async def listening(
     accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """The port of a server."""
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    """The port of a server whose system holds little of what comes in."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * 1024)
+    server = await asyncio.start_server(accept, sock=listener, ssl=tls, limit=8 * 1024)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -225,3 +250,23 @@ async def test_a_server_that_stops_reading_is_given_up() -> None:
         with pytest.raises(NoProgress) as ended:
             await put(wire, BODY * 4, seconds=0.3)
     assert not ended.value.handed_over
+
+
+@pytest.mark.parametrize("size", [PIECE, PIECE * 2], ids=["small", "large"])
+async def test_what_goes_out_slowly_is_waited_for(size: int) -> None:
+    """Twice as long as next to nothing may move: a small one is with the system at once, and leaves it bit by bit."""
+    server = Server(reading_slowly)
+    async with wire_to(server) as wire:
+        assert await put(wire, BODY[:size], seconds=0.3) == 200
+
+
+async def test_what_comes_slowly_is_waited_for() -> None:
+    async with wire_to(Server(answering(MIB, MIB // 40))) as wire:
+        answer = await wire.request("GET", "/key", {"host": "here"}, b"", 0.3)
+    assert answer.body == BODY[:MIB]
+
+
+async def test_a_byte_now_and_then_is_no_progress() -> None:
+    async with wire_to(Server(answering(MIB, 1))) as wire:
+        with pytest.raises(NoProgress):
+            await wire.request("GET", "/key", {"host": "here"}, b"", 0.3)

@@ -8,12 +8,14 @@ import pytest
 from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket
-from tests.faults.harness import Migration, finish
+from tests.faults.harness import Migration, finish, lots_source
 from tests.faults.line import Line
 from tests.faults.proxy import Proxy, Rule
+from tests.faults.servers import Server
+from tests.faults.test_rows_buckets import bucket_source, filled
 from tests.faults.test_rows_sources import migration_of_urls
 from tests.faults.wire import Answer
-from tests.faults.world import origin_of
+from tests.faults.world import origin_of, write_lot
 
 pytestmark = pytest.mark.faults
 
@@ -73,6 +75,25 @@ def test_answers_that_never_end_keep_no_others_waiting(
         migration = migration_of_urls(folder, bucket, urls, key="{path}", transfer={"timeout": "2s"})
         stopped = stopped_when_what_is_here_stands(migration, proxy)
         assert f"{dry.url} does not answer: its objects wait, others go on" in stopped.words
+        dry.rules.clear()
+        finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(endless | HERE) == []
+
+
+@pytest.mark.parametrize("every", [1000.0, 0.05], ids=["silence", "one byte now and then"])
+def test_a_bucket_whose_answers_never_end_keeps_no_others_waiting(
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy, every: float
+) -> None:
+    old = server.make_bucket(f"{bucket.name}-old")
+    endless = filled(old, {key: body * 1000 for key, body in AWAY.items()})
+    with origin_of(HERE) as origin, Proxy(server.address) as dry:
+        dry.rules.append(Rule(actions.dry_up(100, every), method="GET", target="/away/", times=None))
+        write_lot(folder / "lots" / "lot.json", [f"{origin.url}/{key}" for key in HERE])
+        sources = [bucket_source(old, dry.url), lots_source(str(folder / "lots" / "*.json"), key="{path}")]
+        migration = Migration(folder, bucket, sources=sources, transfer={"timeout": "2s"})
+        stopped = stopped_when_what_is_here_stands(migration, proxy)
+        assert f"s3://{old.name} does not answer: its objects wait, others go on" in stopped.words
         dry.rules.clear()
         finished = migration.run()
     assert finished.status == 0, finished.words

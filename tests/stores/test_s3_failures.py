@@ -261,6 +261,23 @@ async def test_a_reader_may_be_slower_than_the_timeout() -> None:
     assert size == MIB
 
 
+async def test_a_byte_now_and_then_is_no_answer() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server, opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", QUICK) as store:
+        error = await failure(drained(store))
+    assert type(error) is Transient
+    assert error.silent
+
+
 async def test_an_endless_error_is_not_read_to_its_end() -> None:
     reply = Reply(500, b"<Error><Code>InternalError</Code>" + bytes(5 * MIB))
     async with served(lambda _: reply) as (store, _):
