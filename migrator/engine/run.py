@@ -30,6 +30,8 @@ RECORDS_END = 1.5
 """Seconds that a transaction under way may take once the run stops; the next run sees what became of it."""
 SCAN_ENDS = 1.0
 """Seconds that a page under way may take once the run stops; its thread is left behind then."""
+MOST_CLAIMED = 4_000
+"""Items that are claimed at once, at most, where a disk takes so long for it that the lanes run dry meanwhile."""
 MOST_WAITING = 5_000
 """Objects that may wait for their next try while others go on in their places."""
 _WAITING = (RecordState.READY, RecordState.INTENDED)
@@ -219,14 +221,16 @@ class Run:
 
     async def _batches(self) -> AsyncIterator[list[Task]]:
         size = max(64, min(1000, 4 * self._concurrency))
-        looked_back = False
+        starved = looked_back = False
         while not self._stop.event.is_set() and not self._limit_reached():
             self._news.clear()
             scanned = self._scanned
             claim = self._ledger.claim if looked_back else self._ledger.leftovers
             limit = self._options.limit
+            size = min(MOST_CLAIMED, 2 * size) if starved else size
             batch = await claim(size if limit is None else min(size, limit - self._claimed), self._only)
             if batch:
+                starved = self._claimed > 0 and self._queue.empty()
                 yield batch
                 self._claimed += len(batch)
             elif not looked_back:

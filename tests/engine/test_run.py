@@ -1,16 +1,17 @@
 """A whole run over a real ledger: what it leaves behind when it drains, is limited, stopped, or hits a wall."""
 
+import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from migrator.core.errors import Fatal, LedgerFull, Transient
-from migrator.core.model import Item, Page, Side, State
+from migrator.core.model import Item, Page, Side, State, Task
 from migrator.core.objects import Upload
 from migrator.core.ports import EventKind
 from migrator.engine.run import Result, Run, RunOptions
@@ -129,6 +130,28 @@ async def test_objects_that_wait_for_another_try_keep_nobody_from_going_on(tmp_p
     assert [text for kind, text in world.observer.events if kind is EventKind.PAUSED] == [
         "http://gone.example does not answer: its objects wait, others go on; one try every 10 s"
     ]
+
+
+async def test_a_disk_that_is_slow_to_claim_is_asked_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each claim is a sync of the disk: where that takes longer than what was claimed lasts, more is taken at once."""
+    world = World(tmp_path, 2000)
+    sizes: list[int] = []
+
+    async def slowly(ledger: SqliteLedger, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
+        while len(world.store.objects) < sum(sizes):  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0)
+        batch = await claim(ledger, limit, sources)
+        sizes.append(len(batch))
+        return batch
+
+    claim = SqliteLedger.claim
+    async with world.ledger() as ledger:
+        for page in world.source.scan(None):
+            await ledger.add("files", page)
+        monkeypatch.setattr(SqliteLedger, "claim", slowly)
+        result = await world.run_on(ledger, RunOptions())
+    assert count(result, State.STORED) == 2000
+    assert len(sizes) <= 10, sizes
 
 
 async def test_a_limit_stops_with_status_5_and_the_next_run_goes_on(tmp_path: Path) -> None:
