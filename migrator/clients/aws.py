@@ -12,18 +12,21 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from migrator.clients.chain import Chain, certificate_file, find_chain
+from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain
 from migrator.clients.signing import Credentials, Signer
 from migrator.core.config import Transfer
 from migrator.core.errors import Fatal
 from migrator.core.model import Side
 from migrator.core.places import Place, endpoint_name, same_place
+from migrator.core.threads import in_thread
 
 if TYPE_CHECKING:
     from migrator.clients.calls import Calls
 
 CREDENTIALS_SECONDS = 5.0
 """How long one reading of the credentials is used. botocore refreshes them minutes before they expire."""
+LONGEST_REFRESH = 60.0
+"""Seconds after that for which requests are still signed with it while botocore asks for new ones."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -56,22 +59,30 @@ class Identity:
         self._chain = chain
         self._frozen: Credentials | None = None
         self._until = 0.0
+        self._refreshing = asyncio.Lock()
         self._offset = 0.0
 
     async def credentials(self) -> Credentials:
         """The credentials to sign with now. Raises Fatal when they cannot be had any more."""
-        if self._frozen is None or time.monotonic() >= self._until:
-            try:
-                frozen = await asyncio.to_thread(self._chain.get_frozen_credentials)
-            except Exception as error:  # the chain lets anything through: botocore's, aiohttp's, JSON's
-                raise Fatal(
-                    f"the AWS credentials could not be refreshed ({type(error).__name__})",
-                    side=Side.DESTINATION,
-                    hint="sign in again (for SSO: aws sso login) and run the same command",
-                ) from None
-            self._frozen = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-            self._until = time.monotonic() + CREDENTIALS_SECONDS
+        late = time.monotonic() - self._until
+        # One asks for all. The others go on meanwhile: what is asked for anew is good for minutes more.
+        if self._frozen is None or late >= LONGEST_REFRESH or (late >= 0 and not self._refreshing.locked()):
+            async with self._refreshing:
+                if self._frozen is None or time.monotonic() >= self._until:
+                    self._frozen = await self._ask()
+                    self._until = time.monotonic() + CREDENTIALS_SECONDS
         return self._frozen
+
+    async def _ask(self) -> Credentials:
+        try:
+            frozen = await in_thread(self._chain.get_frozen_credentials, THREAD)
+        except Exception as error:  # the chain lets anything through: botocore's, aiohttp's, JSON's
+            raise Fatal(
+                f"the AWS credentials could not be refreshed ({type(error).__name__})",
+                side=Side.DESTINATION,
+                hint="sign in again (for SSO: aws sso login) and run the same command",
+            ) from None
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def now(self) -> float:
         """Seconds since the epoch by the server's clock, as far as it is known."""

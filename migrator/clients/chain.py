@@ -1,6 +1,5 @@
 """The usual AWS chain: whose credentials requests are signed with, and which certificates are trusted."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,10 @@ from msgspec import Struct
 
 from migrator.clients.signing import Credentials
 from migrator.core.errors import PreflightError
+from migrator.core.threads import in_thread
+
+THREAD = "migrator-credentials"
+"""What finds or refreshes credentials: a program of the operator's may wait for a password as long as it likes."""
 
 NO_CREDENTIALS = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (destination.profile), "
@@ -47,7 +50,7 @@ async def find_chain(profile: str) -> tuple[Chain, bool | str]:
 
     session = botocore.session.Session(profile=profile or None)
     try:
-        chain = await asyncio.to_thread(session.get_credentials)  # an instance role is asked for over the network
+        chain = await in_thread(session.get_credentials, THREAD)  # an instance role is asked for over the network
         verify = session.get_config_variable("ca_bundle") or True
     except botocore.exceptions.BotoCoreError as error:
         raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None

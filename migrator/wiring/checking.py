@@ -1,6 +1,5 @@
 """`setup`, `test-connection` and `smoke`: is everything that a migration needs right, and made so?"""
 
-import asyncio
 import contextlib
 import os
 import tempfile
@@ -19,6 +18,7 @@ from migrator.core.errors import ConfigError, LedgerError, MigratorError, Object
 from migrator.core.model import State, Task
 from migrator.core.objects import Capabilities
 from migrator.core.ports import Observer, Reader
+from migrator.core.threads import in_thread
 from migrator.engine.run import Result, RunOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.setup import folder
@@ -40,6 +40,7 @@ from migrator.wiring.moving import check_bucket, migrate, probe
 if TYPE_CHECKING:
     from migrator.setup.columns import MissingColumn
 
+_THREAD = "migrator-check"
 ADDED_COLUMNS = "added_columns"
 """Where the ledger keeps the columns that setup added: a JSON list, the oldest first."""
 
@@ -217,10 +218,10 @@ async def _check_source(source: SourceConfig, config: Config, bucket: str, reade
     checks = []
     try:
         if isinstance(source, TableSource):
-            columns = await asyncio.to_thread(table_scan(source, config, bucket).columns)
+            columns = await in_thread(table_scan(source, config, bucket).columns, _THREAD)
             checks.append(Check(source.name, "query", True, f"its columns are {', '.join(columns)}"))
         adapter = make_source(source, config, bucket)
-        page = await asyncio.to_thread(lambda: next(adapter.scan(None), None))
+        page = await in_thread(lambda: next(adapter.scan(None), None), _THREAD)
     except MigratorError as error:
         return [*checks, Check(source.name, "list", False, error.message, error.hint)]
     if page is None or not page.items:

@@ -107,3 +107,29 @@ def test_row_30_a_closed_pipe_loses_nothing(folder: Path, bucket: Bucket, stream
     if finished.status != 0:
         resumes(migration, contents)
     assert migration.check(contents) == []
+
+
+@pytest.mark.parametrize("command", ["migrate", "test-connection"])
+def test_row_30_ctrl_c_does_not_wait_for_credentials(folder: Path, bucket: Bucket, command: str) -> None:
+    """A program that gives them out may wait for a password, or for a page in a browser, as long as it likes."""
+    small_tree(folder, count=3, size=20)
+    migration = Migration(folder, bucket)
+    for name in ("asked", "answer"):
+        os.mkfifo(folder / name)
+    asked, answer = (os.open(folder / name, os.O_RDWR) for name in ("asked", "answer"))
+    script = folder / "credentials.sh"
+    script.write_text(f"#!/bin/sh\necho >{folder}/asked\nread answer <{folder}/answer\n")
+    script.chmod(0o700)
+    (folder / "aws").write_text(f"[default]\ncredential_process = {script}\n")
+    environment = {"AWS_CONFIG_FILE": str(folder / "aws"), "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    process = migration.start(command, environment=environment)
+    try:
+        os.read(asked, 1)
+        process.send_signal(signal.SIGINT)
+        stopped = process.wait(10)
+    finally:
+        os.write(answer, b"none\n" * 10)  # whoever still reads it ends
+        finish(process)
+        os.close(asked)
+        os.close(answer)
+    assert stopped == 130

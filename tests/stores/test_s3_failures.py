@@ -3,6 +3,7 @@
 import asyncio
 import calendar
 import hashlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -322,13 +323,13 @@ class TestAccess:
         with pytest.raises(PreflightError, match="somebody"):
             await S3Store.open(Destination(bucket="photos", profile="somebody"), Transfer())
 
-    async def test_credentials_that_expire_are_read_again(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def script(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Gives out credentials that are to be refreshed at once, each with another access key."""
         count, script = tmp_path / "count", tmp_path / "credentials.sh"
         expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))  # inside botocore's refresh window
         script.write_text(
-            f"#!/bin/sh\necho x >>{count}\n"
+            f"#!/bin/sh\necho x >>{count}\n[ -p {count}.$(wc -l <{count}) ] && read _ <{count}.$(wc -l <{count})\n"
             f'echo \'{{"Version": 1, "AccessKeyId": "AKIA\'$(wc -l <{count})\'", "SecretAccessKey": "s", '
             f'"SessionToken": "t", "Expiration": "{expiry}"}}\'\n'
         )
@@ -338,10 +339,36 @@ class TestAccess:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         monkeypatch.setattr("migrator.clients.aws.CREDENTIALS_SECONDS", 0.0)
+        return script
+
+    @staticmethod
+    def _keys(server: Scripted) -> list[str]:
+        return [request.headers["authorization"].split("=")[1].split("/")[0] for request in server.requests]
+
+    async def test_requests_go_on_while_credentials_are_refreshed(self, tmp_path: Path, script: Path) -> None:
+        async with served(lambda _: OK) as (store, server):
+            await store.put(UPLOAD, BODY, PUT)
+            given = len((tmp_path / "count").read_text().split())
+            os.mkfifo(tmp_path / f"count.{given + 1}")  # the next one takes its time
+            answer = os.open(tmp_path / f"count.{given + 1}", os.O_RDWR)
+            asking = asyncio.create_task(store.put(UPLOAD, BODY, PUT))
+            try:
+                async with asyncio.timeout(10):
+                    await asyncio.sleep(0)
+                    await store.put(UPLOAD, BODY, PUT)
+            finally:
+                os.write(answer, b"now\n")
+            await asking
+            os.close(answer)
+        assert self._keys(server) == [f"AKIA{given}", f"AKIA{given}", f"AKIA{given + 1}"]
+
+    async def test_credentials_that_expire_are_read_again(
+        self, tmp_path: Path, script: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async with served(lambda _: OK) as (store, server):
             await store.put(UPLOAD, BODY, PUT)
             await store.put(UPLOAD, BODY, PUT)
-            keys = [request.headers["authorization"].split("=")[1].split("/")[0] for request in server.requests]
+            keys = self._keys(server)
             assert keys[0] != keys[1]
             assert server.requests[0].headers["x-amz-security-token"] == "t"
             script.write_text("#!/bin/sh\nexit 1\n")
