@@ -7,12 +7,14 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrator.core.errors import ConfigError, Interrupted, MigratorError
+from migrator.core.errors import ConfigError, Interrupted, LimitReached, MigratorError
 from migrator.core.secrets import mask_text
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as the shell says of any tool whose reader left."""
+
+_AGAIN = "nothing is lost: the same command goes on where this one stopped"
 
 
 def explanation(error: MigratorError) -> list[str]:
@@ -32,16 +34,30 @@ def exit_status(error: MigratorError) -> int:
 
 def unforeseen(error: Exception, log: Path | None = None) -> MigratorError:
     """`error`, which nobody expected, in one line; its traceback goes to the end of `log`, or to a file of its own."""
-    what = mask_text(f"{type(error).__name__}: {error}".splitlines()[0])
+    first = _first(error)
+    if isinstance(first, MemoryError):
+        return LimitReached("there is not enough memory", f"lower transfer.memory or transfer.concurrency; {_AGAIN}")
+    if isinstance(first, RuntimeError) and "start new thread" in str(first):
+        return LimitReached(
+            "the system allows this process no further thread",
+            f"raise `ulimit -u`, or the limit of processes of the service or container; {_AGAIN}",
+        )
+    what = mask_text(f"{type(first).__name__}: {first}".splitlines()[0])
     try:
         place = _write_traceback(error, log)
     except OSError as full:
         return MigratorError(f"unforeseen, {what}", f"the traceback could not be written either ({full.strerror})")
     return MigratorError(
         f"unforeseen, {what}",
-        f"a full traceback is in {place}; this is a defect of migrator, please report it. "
-        "Nothing is lost: the same command goes on where this one stopped",
+        f"a full traceback is in {place}; this is a defect of migrator, please report it. {_AGAIN.capitalize()}",
     )
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, where several tasks fell together."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _write_traceback(error: Exception, log: Path | None) -> Path:

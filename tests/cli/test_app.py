@@ -130,6 +130,19 @@ def test_what_nobody_foresaw_where_no_log_can_be_written() -> None:
     assert "could not be written" in said[1]
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(MemoryError(), "not enough memory"), (RuntimeError("can't start new thread"), "no further thread")],
+)
+def test_what_the_system_has_too_little_of_is_named(tmp_path: Path, error: Exception, said: str) -> None:
+    for each in (error, ExceptionGroup("of a run", [ExceptionGroup("of its lanes", [error])])):
+        stopped = failing.unforeseen(each, tmp_path / "trial.log")
+        assert said in stopped.message
+        assert "the same command goes on" in stopped.hint
+        assert failing.exit_status(stopped) == 5
+    assert not (tmp_path / "trial.log").exists()
+
+
 def test_a_command_that_breaks_shows_no_traceback(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.files(a="a")
     monkeypatch.setattr("migrator.wiring.load_config", lambda *_: 1 / 0)
