@@ -11,14 +11,13 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from msgspec import Struct
-
 from migrator.core.content import file_fingerprint
-from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
+from migrator.core.errors import Changed, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_path
 from migrator.core.model import MIB, Task
 from migrator.core.objects import Description
-from migrator.stores.beneath import Root, open_beneath, open_cached, open_in_thread
+from migrator.stores.beneath import open_beneath, open_cached, open_in_thread
+from migrator.stores.source_root import LocalRoot, SourceRoot
 
 INLINE = MIB
 """Bytes up to which a read is tried in the event loop."""
@@ -33,18 +32,11 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _Answer = TypeVar("_Answer")
 
 
-class LocalRoot(Struct, frozen=True):
-    """Where the files of one source must lie. `follow_symlinks`: links count as long as they stay below `path`."""
-
-    path: str
-    follow_symlinks: bool = False
-
-
 class LocalReader:
     """Opens files below the root that their source names; a source without a root may not read files at all."""
 
     def __init__(self, roots: Mapping[str, LocalRoot], *, threads: int = 8) -> None:
-        self._folders = {name: _Folder(root) for name, root in roots.items()}
+        self._folders = {name: SourceRoot(root) for name, root in roots.items()}
         self._threads = ThreadPoolExecutor(threads, "read")
         # One piece of warm memory for all reads in the event loop, where only one can happen at a time.
         self._scratch = memoryview(bytearray(INLINE))
@@ -63,41 +55,13 @@ class LocalReader:
             folder.close()
 
 
-class _Folder:
-    """The root of one source, opened when first needed."""
-
-    def __init__(self, root: LocalRoot) -> None:
-        self.follow = root.follow_symlinks
-        # As the scan names it: links kept, `..` and the like dropped, which pathlib cannot do.
-        self._given = os.path.abspath(root.path)  # noqa: PTH100
-        self._root: Root | None = None
-
-    def locate(self, path: str) -> tuple[Root, str]:
-        """The open root and `path` relative to it. Raises Forbidden when the path lies elsewhere, Fatal."""
-        if self._root is None:
-            try:
-                self._root = Root.of(self._given)
-            except OSError as error:
-                message = f"the source's root {self._given!r} cannot be opened: {error.strerror}"
-                raise Fatal(message, hint="mount it or correct `root`; nothing was marked failed") from None
-        for top in (self._given, self._root.path):
-            if path.startswith(top if top.endswith("/") else top + "/"):
-                return self._root, path[len(top) :].lstrip("/")
-        raise Forbidden(f"{path!r} lies outside the source's root {self._given!r}: only files below it are read")
-
-    def close(self) -> None:
-        if self._root is not None:
-            self._root.close()
-            self._root = None
-
-
 class LocalBody:
     """One open file; the descriptor lives as long as the `async with`."""
 
     content_type: str | None = None
 
     def __init__(
-        self, task: Task, folder: _Folder | None, threads: ThreadPoolExecutor, scratch: "memoryview[int]"
+        self, task: Task, folder: SourceRoot | None, threads: ThreadPoolExecutor, scratch: "memoryview[int]"
     ) -> None:
         self._task = task
         self._folder = folder
@@ -123,7 +87,7 @@ class LocalBody:
                 self._descriptor = await open_in_thread(self._threads, opening)
             self._inspect()
         except OSError as error:
-            raise _read_error(error, self._task.location) from None
+            raise await self._failure(error) from None
         except ValueError:
             raise Invalid(f"{self._task.location} is no path of a local file") from None
         except BaseException:
@@ -147,7 +111,7 @@ class LocalBody:
             if len(data) < wanted:
                 data = await self._in_thread(lambda: self._read_all(self._offset, wanted))
         except OSError as error:
-            raise _read_error(error, self._task.location) from None
+            raise await self._failure(error) from None
         self._offset += len(data)
         if len(data) < wanted:
             raise Changed(
@@ -163,6 +127,17 @@ class LocalBody:
         """Raises Changed when time, size or inode are no longer what they were when the file was opened."""
         if file_fingerprint(os.fstat(self._descriptor)) != self.fingerprint:
             raise Changed(f"{self._task.location} was written to while it was read")
+
+    async def _failure(self, error: OSError) -> ObjectError:
+        """What it means that the file could not be read. Raises Fatal where nothing below the root can."""
+        self._close()
+        failure = _read_error(error, self._task.location)
+        if not isinstance(failure, Gone | Transient) or self._folder is None:
+            return failure
+        if await self._in_thread(self._folder.answers):
+            return failure
+        text = f"{self._task.location} could not be read, nor the root of its source"
+        return Transient(f"{text}: {error.strerror or error}", hint="see whether its disk is mounted", silent=True)
 
     def _inspect(self) -> None:
         status = os.fstat(self._descriptor)

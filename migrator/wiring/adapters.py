@@ -123,7 +123,8 @@ def open_renderer() -> Renderer:
 
 def make_reader(config: Config) -> Reader:
     """Opens the locations of all sources; each reads below its own root only."""
-    from migrator.stores.local import LocalReader, LocalRoot
+    from migrator.stores.local import LocalReader
+    from migrator.stores.source_root import LocalRoot
 
     readers: dict[str, Reader] = {}
     roots = {

@@ -232,3 +232,22 @@ def test_row_23_a_file_rewritten_while_it_is_read(folder: Path, bucket: Bucket, 
     if stays:
         assert finished.status == 0, "it is read once more"
     assert not rewrite.bodies, "the file did change"
+
+
+def test_a_disk_that_is_not_mounted_makes_no_file_gone(folder: Path, bucket: Bucket) -> None:
+    """All that is left of it is the empty folder that it belongs on."""
+    contents = small_tree(folder, count=30, size=20)
+    migration = Migration(folder, bucket)
+    assert migration.run("migrate", "--limit", "5").status == 5
+    root = folder / "tree"
+    root.rename(folder / "disk")
+    root.mkdir()
+    stopped = migration.run()
+    assert stopped.status == 3, stopped.words
+    assert f"the source's root '{root}' is empty, and its files were there when it was scanned" in stopped.words
+    assert {state for state, _ in migration.items().values()} <= {"planned", "intended", "stored"}
+    root.rmdir()
+    (folder / "disk").rename(root)
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []

@@ -1,6 +1,7 @@
 """Reading local files: byte for byte, below the root only, never hanging, and never two versions mixed."""
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 
 from migrator.core.content import file_fingerprint
-from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError
+from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_location
 from migrator.core.model import MIB, Side, Task
 from migrator.stores import beneath
-from migrator.stores.local import LocalReader, LocalRoot
+from migrator.stores.local import LocalReader
+from migrator.stores.source_root import LocalRoot
 
 pytestmark = pytest.mark.faults
 
@@ -189,6 +191,49 @@ async def test_a_root_that_is_not_there_stops_everything(root: Path) -> None:
     await reader.close()
 
 
+async def test_a_root_that_is_empty_stops_everything(reader: LocalReader, root: Path, way: str) -> None:
+    """As the place of a disk is that is not mounted."""
+    (root / "in" / "a.jpg").unlink()
+    assert isinstance(await refusal(reader, root / "in" / "a.jpg"), Gone), "other files may be there"
+    (root / "in").rmdir()
+    error = await refusal(reader, root / "in" / "a.jpg")
+    assert isinstance(error, Fatal)
+    assert "is empty" in error.message
+
+
+async def test_a_root_that_is_replaced_stops_everything(reader: LocalReader, root: Path, way: str) -> None:
+    assert await read(reader, root / "in" / "a.jpg") == b"picture"
+    root.rename(root.parent / "old")
+    assert await read(reader, root / "in" / "a.jpg") == b"picture"
+    (root.parent / "old" / "in" / "a.jpg").unlink()
+    error = await refusal(reader, root / "in" / "a.jpg")
+    assert isinstance(error, Fatal)
+    assert "cannot be opened any more" in error.message
+    (root / "in").mkdir(parents=True)
+    error = await refusal(reader, root / "in" / "a.jpg")
+    assert isinstance(error, Fatal)
+    assert "is another folder" in error.message
+
+
+async def test_a_root_that_does_not_answer_is_silent(
+    reader: LocalReader, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a mount is whose server, or whose program, has gone. No such mount can be had here."""
+
+    def dead(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    assert await read(reader, root / "in" / "a.jpg") == b"picture"
+    monkeypatch.setattr("migrator.stores.local.open_cached", dead)
+    error = await refusal(reader, root / "in" / "a.jpg")
+    assert isinstance(error, Transient)
+    assert not error.silent, "the root answers"
+    monkeypatch.setattr(os, "scandir", dead)
+    error = await refusal(reader, root / "in" / "a.jpg")
+    assert isinstance(error, Transient)
+    assert error.silent
+
+
 async def test_a_root_that_is_itself_a_link(root: Path) -> None:
     (root.parent / "alias").symlink_to(root)
     reader = LocalReader({"plain": LocalRoot(str(root.parent / "alias"))})
@@ -251,7 +296,8 @@ import asyncio, os, sys
 from migrator.core.errors import Forbidden
 from migrator.core.files import file_location
 from migrator.core.model import Task
-from migrator.stores.local import LocalReader, LocalRoot
+from migrator.stores.local import LocalReader
+from migrator.stores.source_root import LocalRoot
 
 async def main(root):
     reader = LocalReader({"plain": LocalRoot(root)})
