@@ -11,6 +11,7 @@ from migrator.core.model import OpenUpload, State, Tally
 from migrator.core.objects import Capabilities, Digest
 
 _PACE_KEPT = 30 * 24 * 3600
+_PLACES, _LOOKED_AT = 8, 1000
 
 
 def get_meta(connection: sqlite3.Connection, key: str) -> str | None:
@@ -120,6 +121,25 @@ def forget_upload(connection: sqlite3.Connection, key: str, upload_id: str) -> N
         "DELETE FROM uploads WHERE upload_id = ? AND (SELECT key FROM items WHERE items.id = uploads.item) = ?",
         (upload_id, key),
     )
+
+
+def some_stored(connection: sqlite3.Connection) -> list[str]:
+    """Keys of a few stored objects from all over the ledger, but for those that were found to be missing.
+
+    At most _PLACES in each of so many places, among _LOOKED_AT items there, however large the ledger is.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
+    step = max(1, last // _PLACES)
+    return [
+        key
+        for first in range(1, last + 1, step)
+        for (key,) in connection.execute(
+            "SELECT key FROM items WHERE id BETWEEN ? AND ? AND state = 'stored' AND without_original IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM verified WHERE item = items.id AND variant = 0 AND result = 'missing')"
+            " ORDER BY id LIMIT ?",
+            (first, first + min(step, _LOOKED_AT) - 1, _PLACES),
+        )
+    ]
 
 
 def forget_destination_keys(connection: sqlite3.Connection) -> None:

@@ -59,7 +59,7 @@ class SourceRoot:
         if moved:
             raise self._lost("is another folder than it was when this run began")
         if empty:
-            raise self._lost("is empty, and its files were there when it was scanned")
+            raise self._lost("is empty")
         return True
 
     def close(self) -> None:
@@ -71,5 +71,5 @@ class SourceRoot:
     def _lost(self, what: str) -> Fatal:
         return Fatal(
             f"the source's root {self._given!r} {what}",
-            hint="mount it or correct `root`, or leave the source out (--source); nothing was marked failed",
+            hint="mount it or correct `root`; where it was emptied on purpose, put any file there. No item was failed",
         )

@@ -41,6 +41,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
+from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         store = await opened.enter_async_context(open_store(config, bucket))
         records = await opened.enter_async_context(_rows(config, chosen, bucket))
         await check_bucket(store)
+        await refuse_another_destination(ledger, store, bucket or config.destination.url)
         known = await _capabilities(config, ledger, store, observer)
         asking = prepared(config, chosen, options.copy_mode, bucket, store, ledger, known, observer)
         ready = await opened.enter_async_context(asking)

@@ -100,6 +100,7 @@ def test_row_18_an_orphaned_upload_is_continued(folder: Path, bucket: Bucket, pr
 def test_row_18_an_orphaned_upload_whose_source_is_gone_is_aborted(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
     migration, _ = killed_in_the_middle_of_an_upload(folder, bucket, proxy)
     (folder / "tree" / "recording.bin").unlink()
+    (folder / "tree" / "others").mkdir()  # an empty root would be that of a disk that is not mounted
     finished = migration.run()
     assert finished.status == 1, finished.words
     assert migration.check({}, failed={"recording.bin": "gone"}) == []

@@ -48,6 +48,35 @@ def test_row_02_an_object_whose_answer_was_lost_is_adopted(folder: Path, bucket:
     assert proxy.count("PUT", DATA) == len(contents) - 1, "nothing is sent twice"
 
 
+def test_another_server_than_the_one_that_was_moved_to_is_refused(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    """It has a bucket of that name, too, and half of the collection would be in each."""
+    contents = small_tree(folder, count=30, size=20)
+    migration = Migration(folder, bucket)
+    assert migration.run("migrate", "--limit", "10").status == 5
+    proxy.rules.append(Rule(answer(Answer(404)), method="HEAD", target="/dir", times=None))
+    refused = migration.run(environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
+    assert refused.status == 3, refused.words
+    assert f"{bucket.name} has none of 10 objects that this ledger has stored" in refused.words
+    assert not proxy.count("PUT")
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []
+
+
+def test_a_destination_that_was_emptied_is_filled_again_once_verify_has_said_so(folder: Path, bucket: Bucket) -> None:
+    contents = small_tree(folder, count=12, size=20)
+    migration = Migration(folder, bucket)
+    assert migration.run().status == 0
+    for key in contents:
+        bucket.client().delete_object(Bucket=bucket.name, Key=key)
+    assert migration.run().status == 3
+    assert migration.run("verify").status == 1
+    assert migration.run("retry", "--verified", "missing").status == 0
+    finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert {key: bucket.client().get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in contents} == contents
+
+
 def test_row_03_412_over_the_same_bytes_is_no_conflict(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
     contents = small_tree(folder)
     for key in list(contents)[:3]:

@@ -86,6 +86,8 @@ class Ledger:
     problems: frozenset[str] = frozenset()
     verified: Mapping[str, str] = field(default_factory=dict)
     left: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
+    """What was found to be missing when it was last looked at."""
     miscounted: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -132,7 +134,7 @@ class World:
         if versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=s3_versions)
         for name in ("tree", "uploads"):
-            (folder / name).mkdir(parents=True)
+            (folder / name / "others").mkdir(parents=True)  # an empty root is that of a disk that is not mounted
         text = CONFIG.format(bucket=bucket, endpoint=server.endpoint, on_conflict=on_conflict)
         (folder / "migrator.toml").write_text(text)
         with closing(self._database()) as database, database:
@@ -227,6 +229,7 @@ class World:
             verified = database.execute(
                 "SELECT item, result FROM verified WHERE verification = (SELECT max(id) FROM verifications)"
             )
+            missing = database.execute("SELECT item FROM verified WHERE result = 'missing'")
             scans = database.execute("SELECT source, cursor IS NOT NULL, complete FROM scans")
             return Ledger(
                 {key: (state, fault) for _, key, state, fault in items},
@@ -235,6 +238,7 @@ class World:
                 frozenset(place for (place,) in database.execute("SELECT place FROM problems")),
                 {keys[item]: result for item, result in verified if item in keys},
                 frozenset(name for (name,) in database.execute("SELECT name FROM left_alone")),
+                frozenset(keys[item] for (item,) in missing if item in keys),
                 tuple(database.execute(MISCOUNTED).fetchall()),
             )
 
