@@ -21,6 +21,11 @@ async def end_rollback(ledger: SqliteLedger, scope: Scope) -> None:
         await ledger.set_meta(_ROLLBACK, "")
 
 
+async def rollback_was_killed(ledger: SqliteLedger) -> bool:
+    """Whether what counts as done may have been undone."""
+    return bool(await ledger.get_meta(_ROLLBACK))
+
+
 async def refuse_after_unfinished_rollback(ledger: SqliteLedger) -> None:
     """Raises PreflightError when a killed rollback may have undone what the ledger still calls done."""
     unfinished = await ledger.get_meta(_ROLLBACK)

@@ -54,10 +54,11 @@ def test_another_server_than_the_one_that_was_moved_to_is_refused(folder: Path, 
     migration = Migration(folder, bucket)
     assert migration.run("migrate", "--limit", "10").status == 5
     proxy.rules.append(Rule(answer(Answer(404)), method="HEAD", target="/dir", times=None))
-    refused = migration.run(environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
-    assert refused.status == 3, refused.words
-    assert f"{bucket.name} has none of 10 objects that this ledger has stored" in refused.words
-    assert not proxy.count("PUT")
+    for command in (("migrate",), ("rollback", "--yes")):
+        refused = migration.run(*command, environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
+        assert refused.status == 3, refused.words
+        assert f"{bucket.name} has none of 10 objects that this ledger has stored" in refused.words
+    assert not proxy.count("PUT|DELETE|POST")
     finished = migration.run()
     assert finished.status == 0, finished.words
     assert migration.check(contents) == []

@@ -127,10 +127,8 @@ class Model:
 
     def _migrated(self, before: Seen, after: Seen, status: int) -> Iterator[str]:
         if status == NOT_READY:
-            yield from self._refused(before, after, elsewhere=_elsewhere(before))
+            yield from self._refused(before, after)
             return
-        if _elsewhere(before) and status != KILLED:
-            yield "not refused, though nothing stands of what was stored"
         yield from self._puts(before, after)
         yield from self._updates(before, after)
         self._note_stored(before, after)
@@ -141,9 +139,9 @@ class Model:
             if left := [key for key in after.reserved if "canary" in key]:
                 yield f"canaries are left: {left}"
 
-    def _refused(self, before: Seen, after: Seen, *, elsewhere: bool = False) -> Iterator[str]:
-        """Nothing builds on a rollback that was killed, and nothing moves to what may be another destination."""
-        if not self.doubtful and not elsewhere:
+    def _refused(self, before: Seen, after: Seen) -> Iterator[str]:
+        """Nothing builds on a rollback that was killed."""
+        if not self.doubtful:
             yield "refused, though no rollback was killed"
         yield from _changed(before.versions, after.versions)
         yield from _rows_changed(before, after)
@@ -432,13 +430,6 @@ class Model:
     def _note_truths(self, seen: Seen) -> None:
         for key, result in self._truth(seen).items():
             self.truths.setdefault(key, set()).add(result)
-
-
-def _elsewhere(seen: Seen) -> bool:
-    """Whether nothing stands of all that was stored, but for what is known to be missing."""
-    states = seen.ledger.items
-    stored = {key for key, (state, _) in states.items() if state == "stored"} - seen.ledger.missing
-    return bool(stored) and not stored & seen.objects.keys()
 
 
 def _latest(seen: Seen, key: str) -> str | None:

@@ -86,8 +86,6 @@ class Ledger:
     problems: frozenset[str] = frozenset()
     verified: Mapping[str, str] = field(default_factory=dict)
     left: frozenset[str] = frozenset()
-    missing: frozenset[str] = frozenset()
-    """What was found to be missing when it was last looked at."""
     miscounted: tuple[tuple[Any, ...], ...] = ()
 
 
@@ -229,7 +227,6 @@ class World:
             verified = database.execute(
                 "SELECT item, result FROM verified WHERE verification = (SELECT max(id) FROM verifications)"
             )
-            missing = database.execute("SELECT item FROM verified WHERE result = 'missing'")
             scans = database.execute("SELECT source, cursor IS NOT NULL, complete FROM scans")
             return Ledger(
                 {key: (state, fault) for _, key, state, fault in items},
@@ -238,7 +235,6 @@ class World:
                 frozenset(place for (place,) in database.execute("SELECT place FROM problems")),
                 {keys[item]: result for item, result in verified if item in keys},
                 frozenset(name for (name,) in database.execute("SELECT name FROM left_alone")),
-                frozenset(keys[item] for (item,) in missing if item in keys),
                 tuple(database.execute(MISCOUNTED).fetchall()),
             )
 
