@@ -44,6 +44,7 @@ _PLAIN = re.compile(
 
 _FAILURES = (NotHttp, ClosedEarly, OSError, asyncio.TimeoutError, ValueError)
 _ALLOW = "set allow_private = true on the source if that is meant"
+_PROXIED = "sources are asked directly, not through the proxy of the environment: run where they can be reached"
 
 
 class AddressRefused(Exception):
@@ -310,17 +311,18 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
         case socket.gaierror():
             return Transient(
                 f"{location}: the host's name could not be resolved",
-                hint="check the name and the network",
+                hint=_PROXIED if _has_proxy() else "check the name and the network",
                 silent=True,
             )
         case NameTimeout():
             return Transient(
                 f"{location}: the host's name was not resolved within {transfer.connect_timeout:g} s",
-                hint="check the name and the resolver",
+                hint=_PROXIED if _has_proxy() else "check the name and the resolver",
                 silent=True,
             )
         case ConnectTimeout():
-            return Transient(f"{location}: no connection within {transfer.connect_timeout:g} s", silent=True)
+            text = f"{location}: no connection within {transfer.connect_timeout:g} s"
+            return Transient(text, hint=_PROXIED if _has_proxy() else "", silent=True)
         case UnicodeError():
             return Invalid(f"{location} is no URL that can be requested")
         case TooSlow():
@@ -334,6 +336,10 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             return Transient(f"{location}: {os.strerror(error.errno).lower()}", silent=True)
         case _:
             return Transient(f"{location}: the connection was closed before an answer came", silent=True)
+
+
+def _has_proxy() -> bool:
+    return any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy"))
 
 
 def _read_failure(error: BaseException, location: str) -> ObjectError:

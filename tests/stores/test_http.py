@@ -199,6 +199,10 @@ async def test_a_name_that_does_not_exist(reader: HttpReader, monkeypatch: pytes
         error = await refusal(reader, "http://no-such-host.example/a.jpg", source)
         assert isinstance(error, Transient)
         assert "could not be resolved" in str(error)
+        assert "proxy" not in error.hint
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    error = await refusal(reader, "http://no-such-host.example/a.jpg")
+    assert "not through the proxy of the environment" in error.hint
 
 
 @pytest.mark.parametrize(
