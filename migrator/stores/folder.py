@@ -39,7 +39,8 @@ class FolderStore:
 
     Bytes go to a temporary file, to the disk, and then under their name by a hard link, which fails where something
     stands. Content type, metadata and SHA-256 are in the extended attribute `user.migrator`; on a file system without
-    attributes `head` tells neither put id nor SHA-256, and whoever asks compares bytes.
+    attributes `head` tells neither put id nor SHA-256, and whoever asks compares bytes. `threads`: calls at once, most
+    of which wait for the disk.
     """
 
     def __init__(self, path: Path, *, threads: int = 16) -> None:

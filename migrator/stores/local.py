@@ -33,7 +33,11 @@ _Answer = TypeVar("_Answer")
 
 
 class LocalReader:
-    """Opens files below the root that their source names; a source without a root may not read files at all."""
+    """Opens files below the root that their source names; a source without a root may not read files at all.
+
+    `threads`: files that are waited for at once where the system cannot say what is in memory. On a network share each
+    waits for the server, so there should be one for each transfer.
+    """
 
     def __init__(self, roots: Mapping[str, LocalRoot], *, threads: int = 8) -> None:
         self._folders = {name: SourceRoot(root) for name, root in roots.items()}

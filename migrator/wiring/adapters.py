@@ -136,7 +136,7 @@ def make_reader(config: Config) -> Reader:
         for source in config.sources
         if source.root is not None
     }
-    readers["file"] = LocalReader(roots)
+    readers["file"] = LocalReader(roots, threads=config.transfer.concurrency)
     listed = [source for source in config.sources if isinstance(source, ManifestSource | TableSource)]
     if listed:
         from migrator.stores.http import HttpReader  # aiohttp takes its time: who moves files need not wait for it
@@ -167,7 +167,7 @@ async def open_store(config: Config, bucket: str) -> AsyncIterator[Destination]:
     if folder is not None:
         from migrator.stores.folder import FolderStore
 
-        store = FolderStore(folder)
+        store = FolderStore(folder, threads=config.transfer.concurrency)
     else:
         from migrator.stores.s3 import S3Store
 

@@ -7,19 +7,23 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from migrator.core.config import Config
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_location
 from migrator.core.model import MIB, Side, Task
+from migrator.core.ports import Reader
 from migrator.stores import beneath
 from migrator.stores.local import LocalReader
 from migrator.stores.source_root import LocalRoot
+from migrator.wiring.adapters import make_reader
 
 pytestmark = pytest.mark.faults
 
@@ -79,7 +83,7 @@ def task_of(path: Path | str, source: str = "plain", fingerprint: str | None = N
     return Task(1, "ledger/1", source, file_location(str(path)), "key", None, fingerprint)
 
 
-async def read(reader: LocalReader, path: Path | str, source: str = "plain") -> bytes:
+async def read(reader: Reader, path: Path | str, source: str = "plain") -> bytes:
     """The whole file."""
     async with reader.open(task_of(path, source)) as body:
         assert body.size is not None
@@ -389,3 +393,23 @@ async def test_locations_that_name_no_path(reader: LocalReader, location: str) -
     with pytest.raises((Invalid, Forbidden)):
         async with reader.open(task):
             pass
+
+
+async def test_as_many_files_are_waited_for_as_there_are_transfers(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a share of the network each of them waits for a server."""
+    together = threading.Barrier(40, timeout=10)
+    opening = beneath.open_beneath
+
+    def slowly(*arguments: Any, **options: Any) -> int:
+        together.wait()
+        return opening(*arguments, **options)
+
+    monkeypatch.setattr(beneath, "HAS_CACHED", False)
+    monkeypatch.setattr("migrator.stores.local.open_beneath", slowly)
+    source = {"type": "directory", "name": "plain", "root": str(root), "key": "{path}"}
+    values = {"name": "w", "destination": {"bucket": "bucket"}, "sources": [source], "transfer": {"concurrency": 40}}
+    reader = make_reader(Config.model_validate(values))
+    try:
+        assert await asyncio.gather(*[read(reader, root / "in" / "a.jpg") for _ in range(40)]) == [b"picture"] * 40
+    finally:
+        await reader.close()
