@@ -17,6 +17,7 @@ from migrator.core.keys import KeyMaker, NoMatch, TemplateError
 from migrator.core.model import Fault, Item, Page, Problem
 from migrator.sources.globs import Selection
 from migrator.sources.page import PageBuilder, Result, shown
+from migrator.sources.statuses import statuses
 from migrator.sources.walk import Folder, Position, Walk, link_refusal, os_problem
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+").fullmatch
@@ -88,19 +89,20 @@ class DirectoryScan:
         above = os.path.join(folder.path, "")
         location = file_location(above)
         selects = None if self._selection.everything else self._selection.takes
-        for name in folder.files:
-            path = below + name
-            if selects and not selects(path):
+        wanted = (lambda name: selects(below + name)) if selects else None
+        for name, status in statuses(above, folder.files, wanted):
+            if status is None:
                 yield name, None
                 continue
             try:
                 plain = location + name if _PLAIN_NAME(name) else file_location(above + name)
-                yield name, self._result(above + name, path, plain, root)
+                yield name, self._result(above + name, below + name, plain, root, status)
             except OSError as error:
                 yield name, os_problem(above + name, error, "this file is left out")
 
-    def _result(self, file: str, path: str, location: str, root: str) -> Result:
-        status = os.lstat(file)
+    def _result(self, file: str, path: str, location: str, root: str, status: os.stat_result | OSError) -> Result:
+        if isinstance(status, OSError):
+            raise status
         if stat.S_ISLNK(status.st_mode):
             refusal = link_refusal(file, root) if self._config.follow_symlinks else _NOT_FOLLOWED
             if refusal:
