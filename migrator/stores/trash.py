@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,11 +32,15 @@ _NO_ONE_STEP = (errno.ENOSYS, errno.EINVAL)
 
 
 class LocalRemover:
-    """Fills in `Remover` for `file://` locations. `destination` is the folder that everything goes to, if it is one."""
+    """Fills in `Remover` for `file://` locations. `destination` is the folder that everything goes to, if it is one.
 
-    def __init__(self, roots: Mapping[str, TrashRoot], destination: Path | None) -> None:
+    `threads`: files that are waited for at once.
+    """
+
+    def __init__(self, roots: Mapping[str, TrashRoot], destination: Path | None, *, threads: int = 8) -> None:
         self._roots = roots
         self._destination = destination
+        self._threads = ThreadPoolExecutor(threads, "trash")
 
     async def look(self, candidate: Candidate) -> SourceSeen | None:
         """See the port."""
@@ -68,14 +73,15 @@ class LocalRemover:
         await self._do(removal.location, lambda: _purge(self._roots.get(removal.source), removal))
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing new begins. Idempotent."""
+        self._threads.shutdown(wait=False)
 
     async def _do(self, location: str, work: Callable[[], T]) -> T:
         def translated() -> T:
             with _errors_of(location):
                 return work()
 
-        return await asyncio.to_thread(translated)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translated)
 
     def _look(self, root: TrashRoot, path: str, keys: Collection[str]) -> SourceSeen | None:
         try:

@@ -124,7 +124,8 @@ async def open_remover(
         without_condition=without_condition,
         note=functools.partial(_note_canary, ledger),
     )
-    remover = SchemeRemover({"file": LocalRemover(trash_roots(config), folder), "s3": objects})
+    files = LocalRemover(trash_roots(config), folder, threads=config.transfer.concurrency)
+    remover = SchemeRemover({"file": files, "s3": objects})
     try:
         for source, of_source, key in orjson.loads(await ledger.get_meta(CANARIES) or "[]"):
             await objects.sweep(source, of_source, key)
