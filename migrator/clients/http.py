@@ -339,7 +339,7 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
 
 
 def _has_proxy() -> bool:
-    return any(os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy"))
+    return any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ)
 
 
 def _read_failure(error: BaseException, location: str) -> ObjectError:

@@ -3,6 +3,7 @@
 from migrator.core.errors import ObjectError, PreflightError
 from migrator.core.ports import Store
 from migrator.ledger.sqlite import SqliteLedger
+from migrator.wiring.unfinished import rollback_was_killed
 
 ENOUGH = 8
 """Objects that must all be missing: somebody may have removed a few."""
@@ -16,7 +17,7 @@ async def refuse_another_destination(ledger: SqliteLedger, store: Store, place: 
     would take for removed what stands elsewhere.
     """
     keys = await ledger.some_stored()
-    if len(keys) < ENOUGH:
+    if len(keys) < ENOUGH or await rollback_was_killed(ledger):
         return
     for key in keys:
         try:

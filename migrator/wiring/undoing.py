@@ -36,7 +36,7 @@ from migrator.wiring.checking import ADDED_COLUMNS
 from migrator.wiring.cleaning import open_remover
 from migrator.wiring.moving import check_bucket
 from migrator.wiring.same_destination import refuse_another_destination
-from migrator.wiring.unfinished import begin_rollback, end_rollback, rollback_was_killed
+from migrator.wiring.unfinished import begin_rollback, end_rollback
 
 
 class RollbackResult(Struct, frozen=True):
@@ -75,8 +75,7 @@ async def _rollback(
     error: MigratorError | None = None
     async with open_store(config, bucket) as store, AsyncExitStack() as closing:
         await check_bucket(store)
-        if not await rollback_was_killed(ledger):
-            await refuse_another_destination(ledger, store, bucket or config.destination.url)
+        await refuse_another_destination(ledger, store, bucket or config.destination.url)
         if not options.dry_run:
             await sweep_left(store, ledger)
         sources = await _sources_of_rows(config, ledger)

@@ -22,7 +22,7 @@ async def end_rollback(ledger: SqliteLedger, scope: Scope) -> None:
 
 
 async def rollback_was_killed(ledger: SqliteLedger) -> bool:
-    """Whether what counts as done may have been undone."""
+    """Whether what counts as done in the ledger may have been undone."""
     return bool(await ledger.get_meta(_ROLLBACK))
 
 
