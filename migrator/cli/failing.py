@@ -7,7 +7,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrator.core.errors import ConfigError, Interrupted, LimitReached, MigratorError
+from migrator.core.errors import ConfigError, Interrupted, LimitReached, MigratorError, first_leaf
 from migrator.core.secrets import mask_text
 
 INTERRUPTED = 130
@@ -34,7 +34,7 @@ def exit_status(error: MigratorError) -> int:
 
 def unforeseen(error: Exception, log: Path | None = None) -> MigratorError:
     """`error`, which nobody expected, in one line; its traceback goes to the end of `log`, or to a file of its own."""
-    first = _first(error)
+    first = first_leaf(error)
     if isinstance(first, MemoryError):
         return LimitReached("there is not enough memory", f"lower transfer.memory or transfer.concurrency; {_AGAIN}")
     if isinstance(first, RuntimeError) and "start new thread" in str(first):
@@ -51,13 +51,6 @@ def unforeseen(error: Exception, log: Path | None = None) -> MigratorError:
         f"unforeseen, {what}",
         f"a full traceback is in {place}; this is a defect of migrator, please report it. {_AGAIN.capitalize()}",
     )
-
-
-def _first(error: BaseException) -> BaseException:
-    """What went wrong first, where several tasks fell together."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _write_traceback(error: Exception, log: Path | None) -> Path:

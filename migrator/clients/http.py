@@ -311,18 +311,18 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
         case socket.gaierror():
             return Transient(
                 f"{location}: the host's name could not be resolved",
-                hint=_PROXIED if _has_proxy() else "check the name and the network",
+                hint=_hint("check the name and the network"),
                 silent=True,
             )
         case NameTimeout():
             return Transient(
                 f"{location}: the host's name was not resolved within {transfer.connect_timeout:g} s",
-                hint=_PROXIED if _has_proxy() else "check the name and the resolver",
+                hint=_hint("check the name and the resolver"),
                 silent=True,
             )
         case ConnectTimeout():
             text = f"{location}: no connection within {transfer.connect_timeout:g} s"
-            return Transient(text, hint=_PROXIED if _has_proxy() else "", silent=True)
+            return Transient(text, hint=_hint(""), silent=True)
         case UnicodeError():
             return Invalid(f"{location} is no URL that can be requested")
         case TooSlow():
@@ -338,8 +338,10 @@ def _translated(error: BaseException, location: str, transfer: Transfer) -> Obje
             return Transient(f"{location}: the connection was closed before an answer came", silent=True)
 
 
-def _has_proxy() -> bool:
-    return any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ)
+def _hint(usual: str) -> str:
+    """What to do where no connection stands: behind a proxy that is most likely not what it usually is."""
+    proxied = any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ)
+    return _PROXIED if proxied else usual
 
 
 def _read_failure(error: BaseException, location: str) -> ObjectError:

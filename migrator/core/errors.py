@@ -76,7 +76,7 @@ class LedgerFull(LedgerError):
 
 
 class LimitReached(MigratorError):
-    """A limit that the operator set (--limit, --max-duration) stopped the run; the same command resumes it."""
+    """A limit of the operator's (--limit) or of the system's (memory) stopped the run; the same command resumes it."""
 
     exit_status = 5
 
@@ -183,3 +183,10 @@ class Fatal(ObjectError):
 
     fault = Fault.FATAL
     exit_status = 3
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The error that ended a group of tasks: the first one; the others are its consequences. Any other error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

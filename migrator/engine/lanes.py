@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from migrator.core.errors import MigratorError
+from migrator.core.errors import MigratorError, first_leaf
 from migrator.engine.stopping import DRAIN, Stop, Stopped
 
 T = TypeVar("T")
@@ -93,12 +93,3 @@ class _Crowd(Generic[T, R]):
         self.done.clear()
         if batch:
             await self.keep(batch)
-
-
-def first_leaf(errors: BaseExceptionGroup[MigratorError]) -> MigratorError:
-    """The error that ended a group of tasks: the first one; the others are its consequences."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, MigratorError)
-    return error

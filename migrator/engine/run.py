@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from msgspec import Struct
 
 from migrator.core.audit import Change
-from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError
+from migrator.core.errors import Fatal, Interrupted, LimitReached, MigratorError, ObjectError, first_leaf
 from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Settlement, Side, State, Stored, Summary, Tally, Task, VariantTally
 from migrator.core.objects import CopyMode
 from migrator.core.ports import EventKind, Observer, Source, Store
 from migrator.core.records import RecordState, RecordTally
 from migrator.engine.gate import BREAKER_PAUSE, BREAKER_PROBES, Unreachable
-from migrator.engine.lanes import first_leaf
 from migrator.engine.later_variants import LaterVariants
 from migrator.engine.recording import Recording
 from migrator.engine.scan import scan
@@ -111,7 +110,9 @@ class Run:
             try:
                 await self._move_everything()
             except* MigratorError as errors:
-                error = first_leaf(errors)
+                first = first_leaf(errors)
+                assert isinstance(first, MigratorError)
+                error = first
             except* Unreachable:
                 error = _unreachable()
             try:
