@@ -32,11 +32,10 @@ from migrator.engine.recording import Recording
 from migrator.engine.stopping import Stop
 from migrator.ledger.view import LedgerView
 from migrator.wiring.adapters import make_records, make_source, open_ledger
+from tests.servers.postgresql import administrator
 
 ROWS = 1_000_000
 UPDATES = 100_000
-SERVER = os.environ.get("BENCH_POSTGRESQL", "postgresql://root@127.0.0.1:5432/postgres")
-"""A server whose user may create databases."""
 
 _TABLE = """
     CREATE TABLE s3_images AS SELECT
@@ -74,7 +73,7 @@ set = { s3_bucket = "{destination.bucket}", s3_key_processed = "{key}", image_ty
 def database(rows: int) -> Iterator[str]:
     """A PostgreSQL database of its own with `rows` rows; its URL."""
     name = f"migrator_bench_{secrets.token_hex(4)}"
-    url = make_url(SERVER).set(drivername="postgresql")
+    url = make_url(administrator()).set(drivername="postgresql")
     with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}".encode())
         try:
@@ -174,11 +173,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median counts (default: %(default)s)")
     parser.add_argument("--only", choices=("plan", "update"), help="one part of it")
     options = parser.parse_args(arguments)
-    try:
-        psycopg.connect(SERVER, connect_timeout=5).close()
-    except psycopg.OperationalError as error:
-        print(f"left out: no PostgreSQL server answers (BENCH_POSTGRESQL names another): {error}")
-        return 0
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-tables-") as name:
         if options.only != "update":

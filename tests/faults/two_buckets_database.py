@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pymysql
 
+from tests.servers.postgresql import administrator
+
 COLUMNS = ("image_id", "s3_bucket", "s3_key_original", "taken_at", "details", "price", "kind", "note")
 
 _POSTGRES_TABLES = (
@@ -150,11 +152,8 @@ class Database:
 
 def _server(kind: str) -> Database:
     """The server of this machine, as its administrator; the variables are those of tests/servers/databases.py."""
-    found = {
-        "postgres": os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/postgres"),
-        "mariadb": os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/"),
-    }
-    url = urlsplit(found[kind])
+    mariadb = os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/")
+    url = urlsplit(administrator() if kind == "postgres" else mariadb)
     port = url.port or (5432 if kind == "postgres" else 3306)
     return Database(kind, url.hostname or "", port, url.username or "", url.password or "", url.path.strip("/"))
 

@@ -238,7 +238,7 @@ def test_who_may_not_update_learns_it_beforehand(postgresql: TestDatabase) -> No
     )
     try:
         postgresql.run(f"GRANT SELECT ON images TO {reader}")
-        world = World(postgresql, {"s3_key": "{key}"}, url=postgresql.url.replace("root@", f"{reader}@"))
+        world = World(postgresql, {"s3_key": "{key}"}, url=postgresql.of(reader))
         with pytest.raises(PreflightError, match="permission denied for table images") as refused:
             world.rows.prepare()
         assert "grant SELECT and UPDATE on images" in refused.value.hint

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-POSTGRESQL = os.environ.get("TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/postgres")
+from tests.servers.postgresql import administrator
+
 MARIADB = os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/")
 
 
@@ -52,6 +54,10 @@ class TestDatabase:
         assert url.port
         return url.host, url.port
 
+    def of(self, user: str) -> str:
+        """The URL for another user, who needs no password."""
+        return make_url(self.url).set(username=user).render_as_string(hide_password=False)
+
     def through(self, port: int) -> str:
         """The URL by way of a proxy on this port of 127.0.0.1."""
         return make_url(self.url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
@@ -71,8 +77,8 @@ _spare: list[str] = []
 
 @contextmanager
 def postgresql() -> Iterator[TestDatabase]:
-    """A database of PostgreSQL, perhaps one that was emptied; skips the test where there is no server."""
-    server = make_url(POSTGRESQL)
+    """A database of PostgreSQL, perhaps one that was emptied."""
+    server = _postgresql_server()
     name = _spare.pop() if _spare else _create("postgresql", server, "")
     url = server.set(database=name)
     try:
@@ -92,10 +98,17 @@ def postgresql() -> Iterator[TestDatabase]:
         _spare.append(name)
 
 
-@atexit.register
-def _drop_spare() -> None:
+@cache
+def _postgresql_server() -> URL:
+    server = make_url(administrator())
+    # Not earlier: what is registered last is done first, and a server of our own ends at the exit too.
+    atexit.register(_drop_spare, server)
+    return server
+
+
+def _drop_spare(server: URL) -> None:
     if _spare:
-        _on_server(make_url(POSTGRESQL), [f"DROP DATABASE {name} WITH (FORCE)" for name in _spare])
+        _on_server(server, [f"DROP DATABASE {name} WITH (FORCE)" for name in _spare])
 
 
 @contextmanager

@@ -4,15 +4,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def free_port() -> int:
 def moto() -> Iterator[S3Server]:
     """moto's server, in memory."""
     port = free_port()
-    with _process([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], port):
+    with process([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], partial(_listens, port)):
         yield S3Server("moto", port)
 
 
@@ -89,7 +90,9 @@ def rclone(folder: Path) -> Iterator[S3Server]:
     """`rclone serve s3` over `folder`: its sub-folders are the buckets."""
     port = free_port()
     command = [str(_BIN / "rclone"), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
-    with _process([*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], port):
+    with process(
+        [*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], partial(_listens, port)
+    ):
         yield S3Server("rclone", port)
 
 
@@ -126,17 +129,20 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _process(command: list[str], port: int) -> Iterator[None]:
+def process(
+    command: list[str], ready: Callable[[], bool], *, user: str | None = None, end: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
+    """A server that is `ready` once the block begins, run by `user`; ended by the signal afterwards."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, user=user)
         try:
             deadline = time.monotonic() + _PATIENCE
-            while not _listens(port):
-                if process.poll() is not None or time.monotonic() > deadline:
+            while not ready():
+                if server.poll() is not None or time.monotonic() > deadline:
                     output.seek(0)
                     raise RuntimeError(f"{command[0]} did not start: {output.read()[-2000:].decode(errors='replace')}")
-                time.sleep(0.02)  # a listening socket has no event to wait for from outside
+                time.sleep(0.02)  # that a server is ready has no event to wait for from outside
             yield
         finally:
-            process.terminate()
-            process.wait(_PATIENCE)
+            server.send_signal(end)
+            server.wait(_PATIENCE)

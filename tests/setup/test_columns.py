@@ -140,7 +140,7 @@ def test_who_may_not_alter_is_told_the_statement() -> None:
         try:
             database.run(f'GRANT SELECT, UPDATE ON "Order" TO {reader}')
             asked = TableSource.model_validate(source(database, new="TEXT"))
-            client = Database(database.url.replace("root@", f"{reader}@"), timeout=20, connect_timeout=5)
+            client = Database(database.of(reader), timeout=20, connect_timeout=5)
             (missing,), _ = inspect(asked, client)
             with pytest.raises(PreflightError) as refused:
                 add(client, missing)
