@@ -7,7 +7,7 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from migrator.core.errors import ConfigError, Interrupted, LimitReached, MigratorError, first_leaf
+from migrator.core.errors import ConfigError, Interrupted, LimitReached, MigratorError, PreflightError, first_leaf
 from migrator.core.secrets import mask_text
 
 INTERRUPTED = 130
@@ -42,6 +42,8 @@ def unforeseen(error: Exception, log: Path | None = None) -> MigratorError:
             "the system allows this process no further thread",
             f"raise `ulimit -u`, or the limit of processes of the service or container; {_AGAIN}",
         )
+    if isinstance(first, FileNotFoundError) and not _stands_somewhere():
+        return PreflightError("the working directory was taken away", "cd to one that exists")
     what = mask_text(f"{type(first).__name__}: {first}".splitlines()[0])
     try:
         place = _write_traceback(error, log)
@@ -51,6 +53,13 @@ def unforeseen(error: Exception, log: Path | None = None) -> MigratorError:
         f"unforeseen, {what}",
         f"a full traceback is in {place}; this is a defect of migrator, please report it. {_AGAIN.capitalize()}",
     )
+
+
+def _stands_somewhere() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
 
 
 def _write_traceback(error: Exception, log: Path | None) -> Path:

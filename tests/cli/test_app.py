@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -175,3 +176,13 @@ def test_ctrl_c_outside_of_a_run_ends_with_130(project: Project) -> None:
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=30)
     assert (watching.returncode, errors) == (130, "interrupted; nothing is lost by that\n")
+
+
+def test_a_working_directory_that_was_taken_away_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "here").mkdir()
+    command = f"rmdir ../here && exec {shlex.join([*MIGRATOR, 'copy', str(tmp_path / 'photos'), 's3://bucket/'])}"
+    ended = subprocess.run(["sh", "-c", command], cwd=tmp_path / "here", capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert "the working directory was taken away" in ended.stderr
+    assert "defect" not in ended.stderr

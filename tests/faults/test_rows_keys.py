@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import Bucket, bucket_differences
-from tests.faults.harness import Migration, lots_source, tree_source
+from tests.faults.harness import Migration, finish, lots_source, tree_source
 from tests.faults.servers import Server
 from tests.faults.world import ODD_NAMES, origin_of, write_lot, write_tree
 
@@ -75,6 +75,18 @@ def test_row_11_odd_file_names_arrive_byte_for_byte(folder: Path, bucket: Bucket
     finished = migration.run()
     assert finished.status == 1, finished.words
     assert "UTF-8" in "".join(str(row) for row in migration.rows("select message from problems"))
+    assert migration.check(contents) == []
+
+
+def test_row_11_keys_are_the_same_under_another_locale(folder: Path, bucket: Bucket) -> None:
+    contents = write_tree(folder / "tree", {name: name.encode() for name in ODD_NAMES})
+    (Path(str(folder / "tree")) / "bad-\udcff.jpg").write_bytes(b"no UTF-8")
+    migration = Migration(folder, bucket)
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names are ASCII, says the system
+    moved = finish(migration.start(environment=old))
+    assert moved.status == 1, moved.words
+    assert migration.check(contents) == []
+    assert migration.run().status == 1
     assert migration.check(contents) == []
 
 
