@@ -248,7 +248,7 @@ class Failed(Struct, frozen=True):
     side: Side = Side.SOURCE
     retry_after: float | None = None
     again: bool = False
-    """The attempt may have reached the destination: look before sending again."""
+    """It may have reached the destination: look before sending again."""
     retryable: bool = False
     silent: bool = False
     """No answer came, or one that came to nothing: that side may be down."""

@@ -109,6 +109,8 @@ class Worker:
         except GivenUp as given_up:
             outcome, attempts = Failed(given_up.fault, f"{task.location}: {given_up}", again=current.again), 1
         if isinstance(outcome, Failed):
+            # What an earlier try may have sent is not undone by the last one, unless that has seen what stands there.
+            outcome = replace(outcome, again=current.again and outcome.fault is not Fault.CONFLICT)
             await self._diagnose(outcome)
             await self._abandon(task)
         return Settlement(task, outcome, attempts, self._clock.monotonic() - started)

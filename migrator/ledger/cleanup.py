@@ -10,14 +10,12 @@ from msgspec import Struct
 from migrator.core.cleaning import Arrived, Candidate, Claim, Wanted
 from migrator.core.model import Skip, State, Task
 from migrator.core.verification import Match
+from migrator.ledger.rows import MAY_STAND
 
 _STANDS = ("stored", "skipped")
 _AWAY = "cleaned.state <> 'restored'"
 
-_MAY_BE_OURS = (
-    "state IN ('stored', 'intended', 'skipped')"
-    " OR (attempts > 0 AND (state = 'planned' OR (state = 'failed' AND fault IN ('transient', 'throttled'))))"
-)
+_MAY_BE_OURS = f"state IN ('stored', 'intended', 'skipped') OR {MAY_STAND}"
 """Items under whose key stands what this ledger has put there, may have put there, or counts on."""
 
 

@@ -9,18 +9,16 @@ import orjson
 
 from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
+from migrator.ledger.forgetting import forget_unlisted, mend_collisions
 from migrator.ledger.row_intake import RowIntake
-from migrator.ledger.rows import Moves, change_rows, plain
+from migrator.ledger.rows import MAY_STAND, Moves, change_rows, plain
 from migrator.ledger.seal import Seal
 
 _COLUMNS = "source, location, key, size, fingerprint, fields, sealed, state"
 
 
-_OURS = (
-    "state IN ('stored', 'intended')"
-    " OR (attempts > 0 AND (state = 'planned' OR (state = 'failed' AND fault IN ('transient', 'throttled'))))"
-)
-"""Items that this ledger has put under their key, or may have. What failed as a conflict never was."""
+_OURS = f"state IN ('stored', 'intended') OR {MAY_STAND}"
+"""Items that this ledger has put under their key, or may have."""
 
 
 @dataclass(slots=True)
@@ -36,16 +34,24 @@ class _Known:
     fingerprint: str | None
     fields: str | None
     sealed: str | None
+    unlisted: int | None
+    shared: int | None
 
 
 class Intake:
-    """Enters the pages of one source. The number of its scan tells a new signature from a second URL."""
+    """Enters the pages of one source. The number of its scan tells a new signature from a second URL.
 
-    def __init__(self, connection: sqlite3.Connection, source: int, scan: int, seal: Seal) -> None:
+    What failed of `removed` sources becomes its own where it has that too: it may only have another name now.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, source: int, scan: int, seal: Seal, removed: frozenset[int]
+    ) -> None:
         self._connection = connection
         self._source = source
         self._scan = scan
         self._seal = seal
+        self._removed = removed
         self._moves = Moves()
         self._problems: list[Problem] = []
         self._collisions = 0
@@ -134,8 +140,8 @@ class Intake:
 
     def _known(self, items: Sequence[Item]) -> dict[str, _Known]:
         rows = self._connection.execute(
-            "SELECT key, id, source, location, state, coalesce(fault, ''), size, fingerprint, fields, sealed FROM items"
-            " WHERE key IN (SELECT value FROM json_each(?)) AND collides IS NULL",
+            "SELECT key, id, source, location, state, coalesce(fault, ''), size, fingerprint, fields, sealed,"
+            " unlisted, shared FROM items WHERE key IN (SELECT value FROM json_each(?)) AND collides IS NULL",
             (orjson.dumps([item.key for item in items]).decode(),),
         )
         return {key: _Known(*values) for key, *values in rows.fetchall()}
@@ -153,6 +159,11 @@ class Intake:
             if scan != self._scan:
                 first.sealed = self._sealed(item)
                 self._update(first.id, sealed=first.sealed)
+        if first.source != self._source:
+            self._meet_one_of_another(first)
+        if first.unlisted:
+            first.unlisted = None
+            self._update(first.id, unlisted=None)
         if first.state in (State.PLANNED, State.FAILED):
             fields = _fields(item)
             if (item.size, item.fingerprint, fields) != (first.size, first.fingerprint, first.fields):
@@ -167,6 +178,16 @@ class Intake:
             message = f"it was stored as {item.key} and has changed since; what was stored is what it was then"
             self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
         return first.id
+
+    def _meet_one_of_another(self, first: _Known) -> None:
+        if first.state == State.FAILED and first.source in self._removed:
+            self._moves.add(first.source, first.state, first.fault, -1, -(first.size or 0))
+            self._moves.add(self._source, first.state, first.fault, 1, first.size or 0)
+            first.source = self._source
+            self._update(first.id, source=first.source)
+        elif not first.shared:
+            first.shared = 1
+            self._update(first.id, shared=1)
 
     def _update(self, item: int, **values: object) -> None:
         columns = ", ".join(f"{column} = ?" for column in values)
@@ -224,21 +245,29 @@ def scan_number(connection: sqlite3.Connection, source: int) -> int:
     return int(number)
 
 
-def begin_scan(connection: sqlite3.Connection, source: int) -> None:
+def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> None:
     """From the beginning, under the next number; the old problems are forgotten."""
     connection.execute("DELETE FROM problems WHERE source = ?", (source,))
     connection.execute(
-        "INSERT INTO scans (source, number, started_at) VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET"
-        " number = number + 1, cursor = NULL, complete = 0, skipped = 0, problems = 0, finished_at = NULL,"
-        " started_at = excluded.started_at",
-        (source, int(time.time())),
+        "INSERT INTO scans (source, number, listing, started_at) VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
+        " number = number + 1, cursor = NULL, complete = 0, skipped = 0, problems = 0, collisions = 0,"
+        " listing = excluded.listing, finished_at = NULL, started_at = excluded.started_at",
+        (source, listing, int(time.time())),
     )
 
 
 def finish_scan(connection: sqlite3.Connection, source: int) -> None:
     """Everything was seen."""
-    scan_number(connection, source)
+    if scan_number(connection, source) > 1:
+        forget_unlisted(connection, source)
+        mend_collisions(connection)
     connection.execute("UPDATE scans SET complete = 1, finished_at = ? WHERE source = ?", (int(time.time()), source))
+
+
+def listing(connection: sqlite3.Connection, source: int) -> str | None:
+    """What the scan of `source` was asked for when it began; None: it never did."""
+    row = connection.execute("SELECT listing FROM scans WHERE source = ?", (source,)).fetchone()
+    return row[0] if row else None
 
 
 def cursor(connection: sqlite3.Connection, source: int) -> tuple[str | None, bool]:

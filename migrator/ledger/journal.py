@@ -59,9 +59,27 @@ def source_number(connection: sqlite3.Connection, name: str) -> int:
     return int(number)
 
 
+def note_removed(connection: sqlite3.Connection, sources: Sequence[str]) -> list[str]:
+    """Keeps which sources the configuration no longer has; it has `sources`. Their names."""
+    wanted = orjson.dumps(list(sources)).decode()
+    connection.execute("UPDATE sources SET removed = name NOT IN (SELECT value FROM json_each(?))", (wanted,))
+    return [name for (name,) in connection.execute("SELECT name FROM sources WHERE removed").fetchall()]
+
+
+def removed_sources(connection: sqlite3.Connection) -> frozenset[int]:
+    """The numbers of sources that the configuration no longer has."""
+    return frozenset(number for (number,) in connection.execute("SELECT id FROM sources WHERE removed").fetchall())
+
+
 def problem_count(connection: sqlite3.Connection) -> int:
     """How many problems the latest scans met."""
     (count,) = connection.execute("SELECT coalesce(sum(problems), 0) FROM scans").fetchone()
+    return int(count)
+
+
+def collision_count(connection: sqlite3.Connection) -> int:
+    """How many items want a key that another one had first."""
+    (count,) = connection.execute("SELECT coalesce(sum(collisions), 0) FROM scans").fetchone()
     return int(count)
 
 

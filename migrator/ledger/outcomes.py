@@ -104,11 +104,15 @@ def _write_failed(connection: sqlite3.Connection, failed: Sequence[tuple[Task, F
     return change_rows(
         connection,
         "UPDATE items SET state = 'failed', attempts = items.attempts + v.column2, fault = v.column3,"
+        " unsure = v.column5,"
         # One that had been stored before: since then nothing of ours came there.
         f" message = v.column4, settled_at = iif(items.etag IS NULL, {now}, items.settled_at) FROM (VALUES ",
-        "(?, ?, ?, ?)",
+        "(?, ?, ?, ?, ?)",
         ") AS v WHERE items.id = v.column1 AND items.state = 'intended'",
-        [(task.id, attempts, outcome.fault, plain(mask_text(outcome.message))) for task, outcome, attempts in failed],
+        [
+            (task.id, attempts, outcome.fault, plain(mask_text(outcome.message)), 1 if outcome.again else None)
+            for task, outcome, attempts in failed
+        ],
     )
 
 

@@ -27,7 +27,7 @@ from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
 from migrator.ledger.seal import Seal
 
-_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, attempts, etag, sha256"
+_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256"
 
 
 class Retried(NamedTuple):
@@ -102,13 +102,12 @@ class Queue:
                 fingerprint=fingerprint,
                 fields=orjson.loads(fields) if fields else None,
                 signed=self._seal.open(sealed)[0] if sealed else None,
-                # What failed before may have reached the destination all the same.
-                again=again or attempts > 0,
+                again=again or unsure is not None or etag is not None,
                 present=key in present if self.surveyed else None,
                 upload=uploads.get(item),
                 stood=None if etag is None else Stood(etag, bytes.fromhex(sha256) if sha256 else None),
             )
-            for item, source, location, key, size, fingerprint, fields, sealed, attempts, etag, sha256 in rows
+            for item, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256 in rows
         ]
 
     def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
@@ -175,7 +174,7 @@ def retry(
         moves.add(source, State.PLANNED, "", items, size)
     moves.write(connection)
     planned = connection.execute(
-        f"UPDATE items SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values
+        f"UPDATE items SET state = 'planned', fault = NULL, message = NULL, unlisted = NULL WHERE {chosen}", values
     ).rowcount
     again = variants.retry(connection, faults, {number: wanted.get(name, ()) for number, name in sources.items()})
     return Retried(planned, records.retry(connection, faults, sources), again)

@@ -15,16 +15,13 @@ from migrator.ledger import variants
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.audit_changes import of_rows_back, of_undone
 from migrator.ledger.records import RecordMoves
-from migrator.ledger.rows import Moves, change_rows, plain
+from migrator.ledger.rows import MAY_STAND, Moves, change_rows, plain
 from migrator.ledger.seal import Seal
 
 _UNSURE = ("transient", "throttled")
 """Faults after which an attempt may have reached the destination all the same."""
 
-_PERHAPS = (
-    "(items.attempts > 0 AND (items.state = 'planned' OR (items.state = 'failed'"
-    f" AND (items.fault IN {_UNSURE} OR items.etag IS NOT NULL))))"
-)
+_PERHAPS = f"({MAY_STAND} OR ((items.state = 'planned' OR items.state = 'failed') AND items.etag IS NOT NULL))"
 """Something of these may stand there: an attempt of unknown end, or what was to be stored once more."""
 
 _OWN = f"(items.state = 'stored' OR items.state = 'intended' OR {_PERHAPS})"

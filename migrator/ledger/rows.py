@@ -19,6 +19,10 @@ def change_rows(connection: sqlite3.Connection, head: str, row: str, tail: str, 
     return changed
 
 
+MAY_STAND = "(items.unsure AND (items.state = 'planned' OR items.state = 'failed'))"
+"""A try of these items that failed may have stored them all the same."""
+
+
 class Moves:
     """Changes to tallies that one transaction makes, added up before they are written."""
 

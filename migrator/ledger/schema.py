@@ -276,6 +276,20 @@ _CLEANUPS = (
     ) WITHOUT ROWID""",
 )
 
+_PLANS = (
+    # What the scan was asked for: a digest of the configuration.
+    "ALTER TABLE scans ADD COLUMN listing TEXT",
+    # 1: failed, and not met yet by the scan that is on.
+    "ALTER TABLE items ADD COLUMN unlisted INTEGER",
+    # 1: a try that failed may have stored it all the same. Earlier steps did not keep that.
+    "ALTER TABLE items ADD COLUMN unsure INTEGER",
+    "UPDATE items SET unsure = 1 WHERE attempts > 0 AND (state = 'planned' OR state = 'failed')",
+    # 1: another source has it too.
+    "ALTER TABLE items ADD COLUMN shared INTEGER",
+    # 1: the configuration no longer has it.
+    "ALTER TABLE sources ADD COLUMN removed INTEGER NOT NULL DEFAULT 0",
+)
+
 FIRST = "0001-first-tables"
 
 MIGRATIONS = {
@@ -286,6 +300,7 @@ MIGRATIONS = {
     "0005-rollbacks": _ROLLBACKS,
     "0007-cleanups": _CLEANUPS,
     "0008-retries": _RETRIES,
+    "0009-plans": _PLANS,
 }
 """Name of each step and its statements, in order. A released step never changes: add another."""
 

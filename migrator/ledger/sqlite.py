@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,7 @@ from migrator.core.errors import LedgerError
 from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
-from migrator.ledger import again, intake, journal, records, variants
+from migrator.ledger import again, forgetting, intake, journal, records, variants
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
 from migrator.ledger.lock import Lock, refuse_network
@@ -122,7 +123,8 @@ class SqliteLedger(Noting):
     def _add(self, connection: sqlite3.Connection, source: str, page: Page) -> int:
         number = journal.source_number(connection, source)
         first_seal = not self._seal.used
-        entry = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal)
+        removed = journal.removed_sources(connection)
+        entry = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal, removed)
         new = entry.enter(page)
         if first_seal and self._seal.used:
             journal.set_meta(connection, "sealed", "1")
@@ -134,9 +136,31 @@ class SqliteLedger(Noting):
         """See the port."""
         return await self._for_source(source, intake.cursor)
 
-    async def begin_scan(self, source: str) -> None:
+    async def listing(self, source: str) -> str | None:
+        """What the scan of `source` was asked for when it began; None: it never did."""
+        return await self._for_source(source, intake.listing)
+
+    async def begin_scan(self, source: str, listing: str = "", *, spare_shared: bool = False) -> None:
         """See the port."""
-        await self._for_source(source, intake.begin_scan)
+        # First that the scan is not complete, so that one that is killed here begins again.
+        await self._for_source(source, lambda c, number: intake.begin_scan(c, number, listing))
+        await self._for_source(source, lambda c, number: forgetting.doubt_failed(c, number, spare_shared))
+        await self._forget_plan(source, spare_shared)
+
+    async def forget_removed(self, sources: Sequence[str]) -> bool:
+        """Forgets the plans of all but `sources`, which the configuration has; whether there was any."""
+        removed = await self._writer.run(lambda c: journal.note_removed(c, sources))
+        return any([await self._forget_plan(name, spare_shared=False) for name in removed])
+
+    async def _forget_plan(self, source: str, spare_shared: bool) -> bool:
+        found = False
+        for kind in (forgetting.PLANNED, forgetting.COLLIDING):
+            after: int | None = 0
+            while after is not None:
+                found = found or after > 0
+                step = partial(forgetting.forget_plan, kind=kind, after=after, spare_shared=spare_shared)
+                after = await self._for_source(source, step)
+        return found
 
     async def finish_scan(self, source: str) -> None:
         """See the port."""
@@ -228,6 +252,10 @@ class SqliteLedger(Noting):
     async def problem_count(self) -> int:
         """See the port."""
         return await self._writer.run(journal.problem_count)
+
+    async def collision_count(self) -> int:
+        """How many items want a key that another one had first."""
+        return await self._writer.run(journal.collision_count)
 
     async def begin_run(self, command: str, config_hash: str) -> int:
         """See the port."""

@@ -16,7 +16,7 @@ from migrator.core.config import Config, SourceConfig
 from migrator.core.errors import Interrupted, MigratorError, ObjectError, PreflightError, Transient
 from migrator.core.model import State, Summary
 from migrator.core.objects import Capabilities
-from migrator.core.ports import EventKind, Observer, Source, Store
+from migrator.core.ports import EventKind, Observer, Store
 from migrator.core.verification import Match
 from migrator.engine.probe import Finding, Probe, patiently
 from migrator.engine.recording import Recording
@@ -41,6 +41,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
+from migrator.wiring.planning import begin_scans
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
@@ -78,7 +79,8 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         wanted = {source.name: _variants_of(config, source) for source in chosen}
         if options.retry_failed:
             await ledger.retry(None, options.sources or None, wanted)
-        await _scan_again_if_due(ledger, sources, options.rescan)
+        again = options.rescan or await _nothing_left(ledger, chosen)
+        await begin_scans(config, ledger, chosen, observer, again=again)
         run = await ledger.begin_run("migrate", config.digest)
         reader, renderer = make_reader(config), make_renderer(config)
         opened.push_async_callback(reader.close)
@@ -174,16 +176,11 @@ async def probe(config: Config, store: Store, ledger: SqliteLedger | None = None
         return await probe.run(), probe.findings
 
 
-async def _scan_again_if_due(ledger: SqliteLedger, sources: Sequence[Source], rescan: bool) -> None:
-    """A finished migration that is run again looks for what is new; one with work left goes on with that first."""
-    scans = [await ledger.cursor(source.name) for source in sources]
+async def _nothing_left(ledger: SqliteLedger, chosen: Sequence[SourceConfig]) -> bool:
+    """Whether all is done: a migration that is run again then looks for what is new; else it does its work first."""
+    scans = [await ledger.cursor(source.name) for source in chosen]
     states = {tally.state for tally in await ledger.tallies() if tally.items}
-    unfinished = not all(complete for _, complete in scans) or states & {State.PLANNED, State.INTENDED}
-    if unfinished and not rescan:
-        return
-    for source, (_, complete) in zip(sources, scans, strict=True):
-        if complete:
-            await ledger.begin_scan(source.name)
+    return all(complete for _, complete in scans) and not states & {State.PLANNED, State.INTENDED}
 
 
 class PlanResult(Struct, frozen=True):
@@ -228,14 +225,13 @@ async def _plan(
 
     async def scan_all() -> None:
         for source in sources:
-            if (await ledger.cursor(source.name))[1]:
-                await ledger.begin_scan(source.name)
             await scan(source, ledger, observer, stop.event, lambda: None)
 
     async with open_ledger(config) as ledger:
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
+        await begin_scans(config, ledger, chosen, observer, again=True)
         stop.heed()
         scanning = asyncio.create_task(scan_all())
         try:
@@ -248,7 +244,8 @@ async def _plan(
         tallies = tuple(await ledger.tallies())
         complete = not stop.event.is_set()
         summary = Summary(run, tallies, problems, complete, stop.monotonic() - started, 0, 0)
-        status = 128 + stop.signal_number if stop.signal_number else int(problems > 0)
+        wrong = problems + await ledger.collision_count()
+        status = 128 + stop.signal_number if stop.signal_number else int(wrong > 0)
         await ledger.finish_run(run, status, {}, (0, 0))
     error = Interrupted(stop.signal_number, stop.reason, SCAN_AGAIN) if stop.signal_number else None
     return PlanResult(summary, config.ledger_path, temporary, error)

@@ -143,3 +143,21 @@ def test_row_18_an_orphaned_upload_whose_source_has_shrunk_is_aborted(
         assert migration.check(contents) == []
     else:
         assert migration.check({}, failed={"recording.bin": "changed"}) == []
+
+
+@pytest.mark.parametrize("server", ["moto", pytest.param("ceph20", marks=pytest.mark.slow)], indirect=True)
+def test_row_01_killed_while_a_changed_plan_replaces_the_old(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    draw = random.Random(seed)
+    names = [f"{folder}/{n}.jpg" for folder in "abc" for n in range(40)]
+    contents = write_tree(folder / "tree", {name: name.encode() for name in names})
+    migration = Migration(folder, bucket, endpoint=proxy.url, sources=[tree_source(folder / "tree", key="old/{name}")])
+    assert migration.run("migrate", "--limit", "20").status == 5
+    before = {key for (key,) in migration.rows("select key from items where state = 'stored'")}
+    assert len(before) == 20
+    migration.configure([tree_source(folder / "tree", key="new/{path}", exclude=["c/**"])], {}, {})
+    run_killed(migration, proxy, draw, fault_kills(5), requests=80)
+    kept = {key: contents[f"a/{key.removeprefix('old/')}"] for key in before}
+    wanted = {f"new/{name}": content for name, content in contents.items() if not name.startswith("c/")}
+    assert migration.check(kept | wanted) == [], f"FAULT_SEED={seed}"

@@ -25,8 +25,8 @@ def stored(size: int = 10) -> Stored:
     return Stored(size, DIGEST, "image/jpeg", "etag", "version")
 
 
-def failed(fault: Fault = Fault.GONE, message: str = "404") -> Failed:
-    return Failed(fault, message)
+def failed(fault: Fault = Fault.GONE, message: str = "404", *, again: bool = False) -> Failed:
+    return Failed(fault, message, again=again)
 
 
 def settlement(task: Task, outcome: Outcome, attempts: int = 1) -> Settlement:

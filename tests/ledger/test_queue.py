@@ -154,13 +154,14 @@ async def test_retry_plans_the_failed_ones_of_some_faults_and_sources(ledger: Sq
     await ledger.add("two", page(items("also gone")))
     tasks = {task.key: task for task in await ledger.claim(10)}
     await settle_all(ledger, [tasks["gone"], tasks["also gone"]], failed(Fault.GONE))
-    await settle_all(ledger, [tasks["slow"]], failed(Fault.TRANSIENT))
+    await settle_all(ledger, [tasks["slow"]], failed(Fault.TRANSIENT, again=True))
     assert await ledger.retry([Fault.INVALID]) == (0, 0, 0)
     assert await ledger.retry([Fault.GONE], ["two"]) == (1, 0, 0)
-    assert [(task.key, task.again) for task in await ledger.claim(10)] == [("also gone", True)]
+    assert [(task.key, task.again) for task in await ledger.claim(10)] == [("also gone", False)]
     assert await ledger.retry(["gone", "transient"], None) == (2, 0, 0)
     assert await count(ledger) == {"planned": 2, "intended": 1}
     assert query(path, "SELECT DISTINCT attempts FROM items") == [(1,)]
+    assert {(task.key, task.again) for task in await ledger.claim(10)} == {("gone", False), ("slow", True)}
     assert query(path, "SELECT count(*) FROM items WHERE fault IS NOT NULL OR message IS NOT NULL") == [(0,)]
 
 

@@ -320,7 +320,7 @@ async def test_what_the_ledger_put_somewhere_is_no_item(ledger: SqliteLedger, pa
     tasks = {task.key: task for task in await ledger.claim(10)}
     outcomes: dict[str, Outcome] = {
         "new/a": stored(),
-        "new/b": failed(Fault.TRANSIENT),
+        "new/b": failed(Fault.TRANSIENT, again=True),
         "new/c": failed(Fault.CONFLICT),
     }
     await ledger.settle([settlement(tasks[key], outcome) for key, outcome in outcomes.items()])

@@ -109,7 +109,10 @@ async def test_a_ledger_from_before_verify_is_brought_up_to_date(path: Path) -> 
             " 'left_alone', 'records_done', 'cleaned', 'cleaned_items', 'cleaned_tallies')"
         ).fetchall():
             database.execute(f"DROP {kind} {name}")
-        database.execute("ALTER TABLE runs DROP COLUMN retries")
+        columns = {"runs": ["retries"], "scans": ["listing"], "items": ["unlisted", "unsure", "shared"]}
+        for table, names in (columns | {"sources": ["removed"]}).items():
+            for name in names:
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         database.commit()
     with pytest.raises(LedgerError, match="not up to date"):
         LedgerView.open(path)

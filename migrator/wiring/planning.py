@@ -1,0 +1,52 @@
+"""When sources are scanned from the beginning, and what is forgotten then: the plan is what they have now."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from migrator.core.config import Config, SourceConfig, TableSource
+from migrator.core.keys import compile_template
+from migrator.core.ports import EventKind, Observer
+from migrator.ledger.sqlite import SqliteLedger
+
+_ELSEWHERE = {
+    *("name", "variants", "keep_original", "update"),
+    *("allow_private", "region", "profile", "endpoint_url", "request_payer", "database_url", "database_url_env"),
+}
+"""Keys of a source that change how its objects are reached or what is made of them, not which they are."""
+
+
+async def begin_scans(
+    config: Config, ledger: SqliteLedger, chosen: Sequence[SourceConfig], observer: Observer, *, again: bool
+) -> None:
+    """Begins the scans of `chosen` sources that are due: those that never began, whose configuration has changed, and
+    with `again` those that have seen everything.
+
+    A source that the configuration no longer has takes its plan with it. What another one has too must be found
+    there, so all are due then.
+    """
+    removed = await ledger.forget_removed([source.name for source in config.sources])
+    due = list(config.sources) if removed else [s for s in chosen if await _due(config, ledger, s, observer, again)]
+    everything = len(due) == len(config.sources)
+    for source in due:
+        await ledger.begin_scan(source.name, listing_of(config, source), spare_shared=not everything)
+
+
+async def _due(config: Config, ledger: SqliteLedger, source: SourceConfig, observer: Observer, again: bool) -> bool:
+    cursor, complete = await ledger.cursor(source.name)
+    if await ledger.listing(source.name) not in (None, listing_of(config, source)):
+        text = f"what {source.name} asks for has changed: its objects that were not stored yet are planned anew"
+        observer.event(EventKind.NOTE, text)
+        return True
+    return again if complete else cursor is None
+
+
+def listing_of(config: Config, source: SourceConfig) -> str:
+    """SHA-256 (hex) of all that decides which items a scan of `source` finds, and what it keeps of them."""
+    values = source.model_dump(mode="json", exclude=_ELSEWHERE)
+    if source.root is not None:
+        values["root"] = str(source.root.absolute())
+    values |= {"prefix_of_all": config.destination.prefix, "carry": sorted(config.carry)}
+    if isinstance(source, TableSource) and source.update:
+        values["columns"] = sorted({n for text in source.update.set.values() for n in compile_template(text).names})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""The plan is what the configuration asks for and the sources have now, but for what was stored already."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Project
+from tests.ledger.making import query
+from tests.servers import databases
+
+Site = Callable[[dict[str, bytes]], str]
+
+
+def directory(key: str, more: str = "", root: str = "photos") -> str:
+    """A source without a name of its own."""
+    return f'[[sources]]\ntype = "directory"\nroot = "{root}"\nkey = "{key}"\n{more}\n'
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def states(project: Project) -> dict[str, int]:
+    """How many items the ledger has in each state, as its tallies say and as its rows say."""
+    ledger = project.folder / "checkpoints" / "trial.db"
+    tallies = query(ledger, "SELECT state, sum(items) FROM tallies GROUP BY 1 HAVING sum(items) <> 0")
+    assert sorted(tallies) == sorted(query(ledger, "SELECT state, count(*) FROM items GROUP BY 1"))
+    sizes = query(ledger, "SELECT state, sum(bytes) FROM tallies WHERE items <> 0 GROUP BY 1")
+    assert sorted(sizes) == sorted(
+        query(ledger, "SELECT state, sum(coalesce(stored_size, size, 0)) FROM items GROUP BY 1")
+    )
+    return {str(state): int(count) for state, count in tallies}
+
+
+def test_a_better_key_replaces_what_was_planned(project: Project) -> None:
+    write(project.folder / "photos", "a/1.txt", "b/1.txt", "b/2.txt")
+    project.configure(directory("{name}"))
+    assert "Two locations for one key: 1" in project.run("plan").out
+    project.configure(directory("{path}"))
+    planned = project.run("plan")
+    assert planned.status == 0
+    assert "Two locations" not in planned.out
+    assert "planned anew" in planned.err
+    assert states(project) == {"planned": 3}
+    assert project.run("migrate").status == 0
+    assert set(project.objects()) == {"a/1.txt", "b/1.txt", "b/2.txt"}
+
+
+def test_a_changed_filter_holds_for_a_migration_that_goes_on(project: Project) -> None:
+    write(project.folder / "photos", *(f"{n}.txt" for n in range(9)), "x.tmp", "y.tmp")
+    project.configure(directory("{path}"))
+    assert project.run("migrate", "--limit", "3").status == 5
+    project.configure(directory("{path}", 'exclude = ["*.tmp"]'))
+    ended = project.run("migrate")
+    assert ended.status == 0, ended.err
+    assert set(project.objects()) == {f"{n}.txt" for n in range(9)}
+    assert states(project) == {"stored": 9}
+
+
+def test_what_left_the_source_leaves_the_plan(project: Project) -> None:
+    write(project.folder / "photos", "1.txt", "2.txt", "a/1.txt")
+    project.configure(directory("{name}"))
+    assert project.run("plan").status == 1
+    (project.folder / "photos" / "1.txt").unlink()
+    planned = project.run("plan")
+    assert planned.status == 0, planned.out
+    assert states(project) == {"planned": 2}
+    assert project.run("migrate").status == 0
+    assert project.objects() == {"1.txt": b"a/1.txt", "2.txt": b"2.txt"}
+
+
+@pytest.mark.parametrize("again", [("migrate",), ("migrate", "--rescan"), ("plan",)])
+def test_a_corrected_url_takes_the_key_of_one_that_failed(project: Project, site: Site, again: tuple[str, ...]) -> None:
+    base = site({"/new/1.jpg": b"new", "/old/2.jpg": b"two"})
+    urls = [f"{base}/old/1.jpg", f"{base}/old/2.jpg", f"{base}/old/3.jpg"]
+    project.lots(urls, key="{name}")
+    assert project.run("migrate").status == 1
+    assert states(project) == {"stored": 1, "failed": 2}
+    project.lots([f"{base}/new/1.jpg", *urls[1:]], key="{name}")
+    project.run(*again)
+    ended = project.run("migrate")
+    assert ended.status == 1, ended.err  # 3.jpg is still listed, and still failed
+    assert project.objects() == {"1.jpg": b"new", "2.jpg": b"two"}
+    assert states(project) == {"stored": 2, "failed": 1}
+
+
+def test_a_corrected_row_takes_the_key_of_one_that_failed(project: Project, tmp_path: Path) -> None:
+    write(project.folder / "photos", "right.txt")
+    with databases.sqlite(tmp_path) as database:
+        database.run(
+            "CREATE TABLE photos (id INTEGER PRIMARY KEY, path TEXT, s3_key TEXT)",
+            "INSERT INTO photos VALUES (7, 'wrong.txt', NULL)",
+        )
+        project.configure(
+            f'[[sources]]\ntype = "table"\ndatabase_url = "{database.url}"\nquery = "SELECT id, path FROM photos"\n'
+            'primary_key = ["id"]\nlocation = "{path}"\nroot = "photos"\nkey = "{id}.txt"\n'
+            '[sources.update]\ntable = "photos"\nset = { s3_key = "{key}" }'
+        )
+        assert project.run("migrate").status == 1
+        database.run("UPDATE photos SET path = 'right.txt'")
+        ended = project.run("migrate")
+        assert ended.status == 0, ended.err
+        assert database.rows("SELECT * FROM photos") == [(7, "right.txt", "7.txt")]
+    assert project.objects() == {"7.txt": b"right.txt"}
+    assert states(project) == {"stored": 1}
+
+
+def test_a_source_that_another_goes_before_is_the_same_source(project: Project) -> None:
+    write(project.folder / "photos", "1.txt", "2.txt")
+    write(project.folder / "more", "3.txt")
+    (project.folder / "photos" / "2.txt").chmod(0)
+    project.configure(directory("{path}"))
+    assert project.run("plan").status == 0
+    project.configure(directory("{path}", root="more") + directory("{path}"))
+    ended = project.run("migrate")
+    assert ended.status == 0, ended.err
+    assert set(project.objects()) == {"1.txt", "2.txt", "3.txt"}
+    assert states(project) == {"stored": 3}
+
+
+def test_a_source_of_another_name_has_what_failed(project: Project) -> None:
+    write(project.folder / "photos", "1.txt")
+    (project.folder / "urls.txt").write_text("gone.txt\n1.txt\n")
+    manifest = '[[sources]]\nname = "{}"\ntype = "manifest"\nfiles = "urls.txt"\nroot = "photos"\nkey = "{{path}}"\n'
+    project.configure(manifest.format("first"))
+    assert project.run("migrate").status == 1
+    project.configure(manifest.format("second"))
+    assert project.run("migrate").status == 1
+    write(project.folder / "photos", "gone.txt")
+    assert project.run("retry").status == 0
+    assert project.run("migrate").status == 0
+    assert set(project.objects()) == {"1.txt", "gone.txt"}
+    assert states(project) == {"stored": 2}
+
+
+def test_a_source_that_is_removed_takes_its_plan_with_it(project: Project) -> None:
+    write(project.folder / "photos", "1.txt")
+    write(project.folder / "more", "3.txt")
+    project.configure(directory("{path}") + directory("{path}", root="more"))
+    assert project.run("plan").status == 0
+    project.configure(directory("{path}"))
+    assert project.run("migrate").status == 0
+    assert set(project.objects()) == {"1.txt"}
+    assert states(project) == {"stored": 1}
+
+
+def test_what_two_sources_have_stays_planned_for_the_other(project: Project) -> None:
+    write(project.folder / "photos", "1.txt", "2.txt")
+
+    def configure(exclude: str) -> None:
+        project.configure(directory("{path}", exclude) + directory("{path}", 'include = ["1.txt"]'))
+
+    configure("")
+    assert project.run("plan").status == 0
+    configure('exclude = ["1.txt"]')
+    assert project.run("migrate").status == 0
+    assert set(project.objects()) == {"1.txt", "2.txt"}
+    assert states(project) == {"stored": 2}
+
+
+def test_the_same_plan_again_is_the_same_plan(project: Project) -> None:
+    write(project.folder / "photos", "a/1.txt", "b/1.txt", "2.txt")
+    project.configure(directory("{name}"))
+    first, again = ([line for line in project.run("plan").out.splitlines() if "disk" not in line] for _ in range(2))
+    assert first == again
+    assert states(project) == {"planned": 2, "failed": 1}
