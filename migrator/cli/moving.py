@@ -119,6 +119,10 @@ def retry(
         bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
     ] = False,
     verified: Verified = None,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Not what failed, but stored objects whose sources have changed since."),
+    ] = False,
     config_file: ConfigFile = CONFIG_FILE,
     source: SourceNames = None,
     as_json: Json = False,
@@ -127,6 +131,7 @@ def retry(
 
     What `verify` found missing is stored again from its source. What differs is replaced only where nothing is lost:
     when it was damaged where it stands, stays beneath as a version, or is backed up (on_conflict = "overwrite").
+    What has changed at its source since it was stored takes the place of what was stored, and of nothing else.
 
     \b
     Examples:
@@ -135,16 +140,17 @@ def retry(
       migrator retry --fault gone --fault forbidden --source lots
       migrator retry --rolled-back         what was rolled back: `migrator migrate` moves it again
       migrator retry --verified missing    what `migrator verify` did not find
+      migrator retry --changed             what the last scan saw changed since it was stored
     """
     from migrator import wiring
     from migrator.core.verification import Match
     from migrator.reports import words
 
-    _check_retry(fault or [], rolled_back=rolled_back, verified=bool(verified))
+    _check_retry(fault or [], rolled_back=rolled_back, verified=bool(verified), changed=changed)
     config = wiring.load_config(config_file, {})
     found = tuple(Match(each.value) for each in verified or ())
     items, records, variants = wiring.retry(
-        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back, verified=found
+        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back, verified=found, changed=changed
     )
     output = Output(as_json=as_json)
     if as_json:
@@ -155,13 +161,15 @@ def retry(
         output.say([f"{' and '.join(said)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
         what = "was rolled back" if rolled_back else "of that kind has failed"
+        if changed:
+            what = "that is stored was seen to have changed since by the last scan (`migrator plan` looks)"
         if found:
             what = f"was found {' or '.join(found)} by the last verify that could be stored again"
         output.say([f"nothing {what}; nothing changed"])
     return 0
 
 
-def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool) -> None:
+def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool, changed: bool) -> None:
     """Raises ConfigError for what does not go together, and for faults that there are not."""
     from migrator.core.model import Fault
 
@@ -169,6 +177,8 @@ def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool) ->
         raise ConfigError("--rolled-back and --fault exclude each other: what was rolled back has not failed")
     if verified and (faults or rolled_back):
         raise ConfigError("--verified goes with neither --fault nor --rolled-back: what was verified stood there")
+    if changed and (faults or rolled_back or verified):
+        raise ConfigError("--changed goes alone, or with --source: what has changed is stored")
     unknown = sorted(set(faults) - set(Fault))
     if unknown:
         raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")

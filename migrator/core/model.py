@@ -121,10 +121,16 @@ class OpenUpload(Struct, frozen=True):
 
 
 class Stood(Struct, frozen=True):
-    """What this ledger had stored under the key of an item that is stored once more."""
+    """What this ledger had stored under the key of an item that is stored once more.
+
+    renewed   the source has changed since: what it has now takes the place of what was stored
+    variants  (name, format) and ETag of each variant that was stored of it; of renewed items
+    """
 
     etag: str
     sha256: bytes | None
+    renewed: bool = False
+    variants: tuple[tuple[tuple[str, str], str], ...] = ()
 
 
 class Task(Struct, frozen=True):
@@ -133,7 +139,7 @@ class Task(Struct, frozen=True):
     again    an earlier attempt may have stored it: look before sending
     present  what the listing of the destination says of the key; None where no listing was needed
     upload   the multipart upload that an earlier attempt left open
-    stood    what was stored before, where `verify` found it missing or damaged; None for all others
+    stood    what was stored before, where it is missing, damaged or no longer what the source has; None for all others
     """
 
     id: int

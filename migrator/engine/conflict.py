@@ -38,7 +38,7 @@ class Verdicts(Struct, frozen=True):
         if ours and same and not wrong:
             placed = Placed(standing.etag, standing.version_id)
             return replace(Stored.of(upload, placed, await self.covered(task, standing.version_id)), adopted=True)
-        if ours and self._nobody_loses(task, standing, same):
+        if _superseded(task, standing) or (ours and self._nobody_loses(task, standing, same)):
             return Replace(standing.etag, None)
         if same and not ours:
             return Skipped(Skip.IDENTICAL, "the same bytes stood there", upload.size, upload.sha256, standing.etag)
@@ -110,6 +110,11 @@ class Verdicts(Struct, frozen=True):
                 Side.DESTINATION,
             )
         return Replace(standing.etag, f"backup:{backup}")
+
+
+def _superseded(task: Task, standing: Standing) -> bool:
+    """Whether this is what was stored of a source that has changed since. What the server copied carries no mark."""
+    return task.stood is not None and task.stood.renewed and standing.etag == task.stood.etag
 
 
 async def standing_digest(store: Store, key: str) -> bytes:

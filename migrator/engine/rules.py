@@ -123,10 +123,10 @@ class Rules(Struct, frozen=True):
 
     def check_stood(self, task: Task, sha256: bytes) -> None:
         """Raises Changed when an object that is stored once more would become another one than rows may tell of."""
-        if task.stood and task.stood.sha256 not in (None, sha256):
+        if task.stood and not task.stood.renewed and task.stood.sha256 not in (None, sha256):
             raise Changed(
                 f"{task.location} has other bytes than those which were stored under {task.key}",
-                hint="nothing was sent; bring these bytes back, or put the object that is wanted there yourself",
+                hint="nothing was sent; bring these bytes back, or `migrator retry --changed` plans it as it is now",
             )
 
     def stands_in_place(self, task: Task) -> bool:

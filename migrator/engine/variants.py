@@ -11,7 +11,7 @@ from migrator.core.config import Config
 from migrator.core.content import sniff
 from migrator.core.errors import ObjectError
 from migrator.core.keys import TemplateError, key_problem
-from migrator.core.model import Failed, Fault, Made, Outcome, Skip, Skipped, Stored, Task, Unmade, VariantOutcome
+from migrator.core.model import Failed, Fault, Made, Outcome, Skip, Skipped, Stood, Stored, Task, Unmade, VariantOutcome
 from migrator.core.objects import Guards, Placed, Taken, Upload
 from migrator.core.ports import Renderer
 from migrator.core.variants import Rendered, Wanted
@@ -168,7 +168,9 @@ class Variants:
 
 def _own(task: Task, key: str, spec: Spec) -> Task:
     """The task of a variant: its key and its mark; what is known of its original's object is not known of it."""
-    return replace(task, key=key, put_id=variant_put_id(task.put_id, *spec.name), upload=None, stood=None)
+    etag = dict(task.stood.variants).get(spec.name) if task.stood else None
+    stood = Stood(etag, None, renewed=True) if etag else None
+    return replace(task, key=key, put_id=variant_put_id(task.put_id, *spec.name), upload=None, stood=stood)
 
 
 def is_image(data: bytes) -> bool:

@@ -81,13 +81,49 @@ def plan_verified(
     return Retried(len(items), 0, made)
 
 
+def plan_changed(connection: sqlite3.Connection, sources: Mapping[int, str]) -> Retried:
+    """Stored items of which the last scan, or an attempt to store them once more, found another source than was stored.
+
+    What the source has now may take the place of what was stored, and of nothing else. Rows that were updated stay so.
+    """
+    numbers = ", ".join(map(str, sources))
+    found = connection.execute(
+        "SELECT id FROM items WHERE now_fingerprint IS NOT NULL AND state = 'stored'"
+        f" AND source IN ({numbers}) UNION ALL SELECT id FROM items"
+        f" WHERE state = 'failed' AND fault = 'changed' AND etag IS NOT NULL AND source IN ({numbers})"
+    ).fetchall()
+    chosen, within = orjson.dumps([item for (item,) in found]).decode(), "id IN (SELECT value FROM json_each(?))"
+    connection.execute(
+        "UPDATE items SET size = coalesce(now_size, size), fingerprint = now_fingerprint"
+        f" WHERE state = 'stored' AND {within}",
+        (chosen,),
+    )
+    _plan_items(connection, within, (chosen,), ("now_size", "now_fingerprint"))
+    connection.execute(f"UPDATE items SET renewed = 1 WHERE {within}", (chosen,))
+    connection.execute("DELETE FROM verified WHERE item IN (SELECT value FROM json_each(?))", (chosen,))
+    _hold_back_records(connection, chosen)
+    _forget_problems(connection, chosen)
+    return Retried(len(found), 0)
+
+
+def _forget_problems(connection: sqlite3.Connection, chosen: str) -> None:
+    """What the scan had to say of these items being changed is done with."""
+    gone = connection.execute(
+        "DELETE FROM problems WHERE fault = 'changed' AND position = '' AND (source, place) IN"
+        " (SELECT source, location FROM items WHERE id IN (SELECT value FROM json_each(?))) RETURNING source",
+        (chosen,),
+    ).fetchall()
+    for (source,) in gone:
+        connection.execute("UPDATE scans SET problems = problems - 1 WHERE source = ?", (source,))
+
+
 def _plan_items(
     connection: sqlite3.Connection, within: str, parameters: Sequence[str], forgotten: Sequence[str] = ()
 ) -> int:
     """Items that stand or were rolled back are planned again, without what is `forgotten` of them; how many."""
     moves = Moves()
     for source, state, reason, count, before, size in connection.execute(
-        "SELECT source, state, CASE state WHEN 'skipped' THEN fault ELSE '' END, count(*),"
+        "SELECT source, state, CASE WHEN state IN ('skipped', 'failed') THEN fault ELSE '' END, count(*),"
         " sum(coalesce(stored_size, size, 0)), sum(coalesce(size, 0)) FROM items"
         f" WHERE {within} GROUP BY 1, 2, 3",
         parameters,

@@ -175,7 +175,11 @@ class Intake:
             self._update(first.id, fields=fields)
             first.fields = fields
         if first.state == State.STORED and _differ(item.fingerprint, first.fingerprint):
-            message = f"it was stored as {item.key} and has changed since; what was stored is what it was then"
+            self._update(first.id, now_size=item.size, now_fingerprint=item.fingerprint)
+            message = (
+                f"it was stored as {item.key} and has changed since; what was stored is what it was then"
+                " (`migrator retry --changed` plans it as it is now)"
+            )
             self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
         return first.id
 

@@ -55,7 +55,7 @@ def _write_stored(connection: sqlite3.Connection, stored: Sequence[tuple[Task, S
         " stored_size = v.column3, sha256 = v.column4, content_type = v.column5, etag = v.column6,"
         # What was overwritten once is still what comes back, when ours had to be stored once more.
         " version_id = v.column7, adopted = v.column8, replaced = coalesce(v.column9, items.replaced),"
-        " without_original = v.column10,"
+        " without_original = v.column10, renewed = NULL,"
         f" settled_at = {now} FROM (VALUES ",
         "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ") AS v WHERE items.id = v.column1 AND items.state = 'intended'",

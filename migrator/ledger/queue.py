@@ -27,7 +27,7 @@ from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
 from migrator.ledger.seal import Seal
 
-_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256"
+_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256, renewed"
 
 
 class Retried(NamedTuple):
@@ -89,6 +89,7 @@ class Queue:
         # Few uploads are ever open at once; the newest of an item comes last.
         found = connection.execute("SELECT item, upload_id, part_size FROM uploads ORDER BY id") if rows else ()
         rows.sort(key=itemgetter(0))
+        variants_stood = _variants_stood(connection, [item for item, *_, renewed in rows if renewed])
         uploads = {item: OpenUpload(upload_id, part_size) for item, upload_id, part_size in found}
         present = self._present(connection, [key for _, _, _, key, *_ in rows])
         return [
@@ -105,9 +106,16 @@ class Queue:
                 again=again or unsure is not None or etag is not None,
                 present=key in present if self.surveyed else None,
                 upload=uploads.get(item),
-                stood=None if etag is None else Stood(etag, bytes.fromhex(sha256) if sha256 else None),
+                stood=None
+                if etag is None
+                else Stood(
+                    etag,
+                    bytes.fromhex(sha256) if sha256 else None,
+                    renewed is not None,
+                    tuple(variants_stood.get(item, ())),
+                ),
             )
-            for item, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256 in rows
+            for item, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256, renewed in rows
         ]
 
     def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
@@ -178,6 +186,19 @@ def retry(
     ).rowcount
     again = variants.retry(connection, faults, {number: wanted.get(name, ()) for number, name in sources.items()})
     return Retried(planned, records.retry(connection, faults, sources), again)
+
+
+def _variants_stood(
+    connection: sqlite3.Connection, items: Sequence[int]
+) -> dict[int, list[tuple[tuple[str, str], str]]]:
+    """(name, format) and ETag of the variants of these items that are stored."""
+    found: dict[int, list[tuple[tuple[str, str], str]]] = {}
+    if items:
+        for item, name, image_format, etag in connection.execute(
+            f"SELECT item, name, format, etag FROM variants WHERE etag IS NOT NULL AND item IN ({_numbers(items)})"
+        ).fetchall():
+            found.setdefault(item, []).append(((name, image_format), etag))
+    return found
 
 
 def disown(connection: sqlite3.Connection) -> None:

@@ -290,6 +290,15 @@ _PLANS = (
     "ALTER TABLE sources ADD COLUMN removed INTEGER NOT NULL DEFAULT 0",
 )
 
+# What a later scan saw of the source of an object that is stored: it has changed since.
+_CHANGES = (
+    "ALTER TABLE items ADD COLUMN now_size INTEGER",
+    "ALTER TABLE items ADD COLUMN now_fingerprint TEXT",
+    # 1: planned, so that what the source has now takes the place of what was stored.
+    "ALTER TABLE items ADD COLUMN renewed INTEGER",
+    "CREATE INDEX items_changed ON items (source) WHERE now_fingerprint IS NOT NULL",
+)
+
 FIRST = "0001-first-tables"
 
 MIGRATIONS = {
@@ -301,6 +310,7 @@ MIGRATIONS = {
     "0007-cleanups": _CLEANUPS,
     "0008-retries": _RETRIES,
     "0009-plans": _PLANS,
+    "0010-changes": _CHANGES,
 }
 """Name of each step and its statements, in order. A released step never changes: add another."""
 

@@ -308,6 +308,10 @@ class SqliteLedger(Noting):
         """What was rolled back is planned again."""
         return await self._writer.run(lambda c: again.plan_rolled_back(c, journal.chosen(c, sources)))
 
+    async def plan_changed(self, sources: Sequence[str] | None = None) -> Retried:
+        """Stored items whose source was seen to be another one since are planned again, as it is now."""
+        return await self._writer.run(lambda c: again.plan_changed(c, journal.chosen(c, sources)))
+
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
         return await self._writer.run(journal.stale_uploads)

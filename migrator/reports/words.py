@@ -29,7 +29,7 @@ ADVICE: dict[str, str] = {
     Fault.INVALID: "look at the sources that are listed; mend them, then `migrator retry --fault invalid`",
     Fault.ARCHIVED: "restore the objects, then `migrator retry --fault archived`",
     Fault.CHANGED: "let the sources come to rest, then `migrator migrate --rescan --retry-failed`",
-    Fault.CONFLICT: "make `key` tell them apart; or set destination.on_conflict, then `migrator retry --fault conflict`",
+    Fault.CONFLICT: "let `key` tell them apart, or set destination.on_conflict and `migrator retry --fault conflict`",
     Fault.THROTTLED: "lower transfer.concurrency, then `migrator retry --fault throttled`",
     Fault.TRANSIENT: "try them again: `migrator retry --fault transient`",
     Fault.RENDER: "`migrator preview FILE` shows why; `migrator retry --fault render`, then `migrator migrate`",

@@ -41,7 +41,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
-from migrator.wiring.planning import begin_scans
+from migrator.wiring.planning import begin_scans, refuse_fixed_content
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
@@ -258,14 +258,21 @@ def retry(
     *,
     rolled_back: bool = False,
     verified: Sequence[Match] = (),
+    changed: bool = False,
 ) -> Retried:
-    """Puts failed items and records back in their queues, or what was rolled back or `verified` as wrong: how many."""
+    """Puts failed items and records back in their queues, or what was rolled back, `verified` as wrong or `changed`
+    since it was stored: how many.
+    """
     chosen = [source.name for source in selected(config, names)] if names else None
+    if changed:
+        refuse_fixed_content(config, selected(config, names))
 
     async def run() -> Retried:
         async with open_ledger(config) as ledger:
             if rolled_back:
                 return await ledger.plan_again(chosen)
+            if changed:
+                return await ledger.plan_changed(chosen)
             wanted = {source.name: _variants_of(config, source) for source in config.sources}
             if verified:
                 return await ledger.plan_verified(verified, chosen, wanted)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 
 from migrator.core.config import Config, SourceConfig, TableSource
+from migrator.core.errors import ConfigError
 from migrator.core.keys import compile_template
 from migrator.core.ports import EventKind, Observer
 from migrator.ledger.sqlite import SqliteLedger
@@ -39,6 +40,23 @@ async def _due(config: Config, ledger: SqliteLedger, source: SourceConfig, obser
         observer.event(EventKind.NOTE, text)
         return True
     return again if complete else cursor is None
+
+
+_OF_THE_BYTES = {"sha256", "size", "content_type"}
+
+
+def refuse_fixed_content(config: Config, chosen: Sequence[SourceConfig]) -> None:
+    """Raises ConfigError where rows or keys of variants hold what only the bytes have that were stored."""
+    for source in chosen:
+        texts = [variant.key for variant in config.variants_of(source)]
+        if isinstance(source, TableSource) and source.update:
+            texts += source.update.set.values()
+        held = sorted(_OF_THE_BYTES & {name for text in texts for name in compile_template(text).names})
+        if held:
+            raise ConfigError(
+                f"--changed: rows or variants of {source.name} hold {{{held[0]}}} of the objects that were stored",
+                hint="name other sources by --source; what has changed of this one is listed by `migrator report`",
+            )
 
 
 def listing_of(config: Config, source: SourceConfig) -> str:

@@ -109,9 +109,11 @@ async def test_a_ledger_from_before_verify_is_brought_up_to_date(path: Path) -> 
             " 'left_alone', 'records_done', 'cleaned', 'cleaned_items', 'cleaned_tallies')"
         ).fetchall():
             database.execute(f"DROP {kind} {name}")
-        columns = {"runs": ["retries"], "scans": ["listing"], "items": ["unlisted", "unsure", "shared"]}
-        for table, names in (columns | {"sources": ["removed"]}).items():
-            for name in names:
+        database.execute("DROP INDEX items_changed")
+        columns = {"runs": "retries", "scans": "listing", "sources": "removed"}
+        columns |= {"items": "unlisted unsure shared now_size now_fingerprint renewed"}
+        for table, names in columns.items():
+            for name in names.split():
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
         database.commit()
     with pytest.raises(LedgerError, match="not up to date"):
