@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WORDS: Mapping[Doing, tuple[str, str]] = {
     Doing.RETURN: ("brought back from the trash", "would be brought back from the trash"),
-    Doing.PUT_BACK: ("put back as it was", "would be put back as it was"),
+    Doing.PUT_BACK: ("put back", "would be put back"),
     Doing.DELETE: ("deleted", "would be deleted"),
     Doing.UNCOVER: ("deleted; what it had covered stands again", "would be deleted; what it covers would stand again"),
     Doing.RESTORE: ("replaced by what had stood there", "would be replaced by what had stood there"),

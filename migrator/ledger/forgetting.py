@@ -36,7 +36,7 @@ def forget_plan(connection: sqlite3.Connection, source: int, kind: str, after: i
         " ORDER BY id LIMIT ?",
         (source, after, BATCH),
     ).fetchall()
-    _remove(connection, [item for (item,) in found])
+    forget_items(connection, [item for (item,) in found])
     return found[-1][0] if found else None
 
 
@@ -55,7 +55,7 @@ def forget_unlisted(connection: sqlite3.Connection, source: int) -> None:
         f"SELECT id FROM items WHERE state = 'failed' AND source = ? AND unlisted = 1 AND {_NOTHING_STANDS}",
         (source,),
     ).fetchall()
-    _remove(connection, [item for (item,) in found])
+    forget_items(connection, [item for (item,) in found])
 
 
 def mend_collisions(connection: sqlite3.Connection) -> None:
@@ -86,11 +86,13 @@ def _forgettable(spare_shared: bool) -> str:
     return f"shared IS NULL AND {_NOTHING_STANDS}" if spare_shared else _NOTHING_STANDS
 
 
-def _remove(connection: sqlite3.Connection, items: Sequence[int]) -> None:
+def forget_items(connection: sqlite3.Connection, items: Sequence[int]) -> None:
+    """Removes items, with the records that wait for them, from rows and tallies. Their variants must be none."""
     chosen = (orjson.dumps(items).decode(),)
     moves, record_moves = Moves(), RecordMoves()
     for source, state, fault, count, size in connection.execute(
-        "SELECT source, state, coalesce(fault, ''), count(*), sum(coalesce(size, 0)) FROM items"
+        "SELECT source, state, coalesce(fault, ''), count(*),"
+        " sum(coalesce(iif(state = 'rolled-back', stored_size, NULL), size, 0)) FROM items"
         " WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1, 2, 3",
         chosen,
     ).fetchall():

@@ -10,6 +10,7 @@ import orjson
 from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
 from migrator.ledger.forgetting import forget_unlisted, mend_collisions
+from migrator.ledger.moved import changed_since, follow_moved, free_rolled_back, note_listed
 from migrator.ledger.row_intake import RowIntake
 from migrator.ledger.rows import MAY_STAND, Moves, change_rows, plain
 from migrator.ledger.seal import Seal
@@ -41,11 +42,19 @@ class _Known:
 class Intake:
     """Enters the pages of one source. The number of its scan tells a new signature from a second URL.
 
-    What failed of `removed` sources becomes its own where it has that too: it may only have another name now.
+    What failed of `removed` sources becomes its own where it has that too: it may only have another name now. With
+    `marks` stored items are noted as met.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, source: int, scan: int, seal: Seal, removed: frozenset[int]
+        self,
+        connection: sqlite3.Connection,
+        source: int,
+        scan: int,
+        seal: Seal,
+        removed: frozenset[int] = frozenset(),
+        *,
+        marks: bool = False,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -55,6 +64,8 @@ class Intake:
         self._moves = Moves()
         self._problems: list[Problem] = []
         self._collisions = 0
+        self._met: list[int] = []
+        self._noted = (State.ROLLED_BACK, State.STORED) if marks else (State.ROLLED_BACK,)
         self._stand_there = False
         self.met_rows = False
 
@@ -70,6 +81,8 @@ class Intake:
             rows.enter(found, numbers, fresh=isinstance(numbers, range))
             self._problems += rows.problems
         problems = enter_problems(self._connection, self._source, (*page.problems, *self._problems))
+        if self._met:
+            note_listed(self._connection, self._met, self._scan)
         self._moves.write(self._connection)
         skipped = page.skipped + len(page.items) - len(found)
         self._connection.execute(
@@ -161,6 +174,8 @@ class Intake:
                 self._update(first.id, sealed=first.sealed)
         if first.source != self._source:
             self._meet_one_of_another(first)
+        if first.state in self._noted:
+            self._met.append(first.id)
         if first.unlisted:
             first.unlisted = None
             self._update(first.id, unlisted=None)
@@ -176,11 +191,7 @@ class Intake:
             first.fields = fields
         if first.state == State.STORED and _differ(item.fingerprint, first.fingerprint):
             self._update(first.id, now_size=item.size, now_fingerprint=item.fingerprint)
-            message = (
-                f"it was stored as {item.key} and has changed since; what was stored is what it was then"
-                " (`migrator retry --changed` plans it as it is now)"
-            )
-            self._problems.append(Problem(item.location, "", Fault.CHANGED, message))
+            self._problems.append(changed_since(item.location, item.key))
         return first.id
 
     def _meet_one_of_another(self, first: _Known) -> None:
@@ -254,7 +265,9 @@ def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> Non
     connection.execute("DELETE FROM problems WHERE source = ?", (source,))
     connection.execute(
         "INSERT INTO scans (source, number, listing, started_at) VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
-        " number = number + 1, cursor = NULL, complete = 0, skipped = 0, problems = 0, collisions = 0,"
+        " number = number + 1, cursor = NULL, skipped = 0, problems = 0, collisions = 0,"
+        # A scan that goes on where one that marks was killed, marks too.
+        " marks = (listing IS NOT excluded.listing) OR (marks AND NOT complete), complete = 0,"
         " listing = excluded.listing, finished_at = NULL, started_at = excluded.started_at",
         (source, listing, int(time.time())),
     )
@@ -262,10 +275,21 @@ def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> Non
 
 def finish_scan(connection: sqlite3.Connection, source: int) -> None:
     """Everything was seen."""
-    if scan_number(connection, source) > 1:
+    number = scan_number(connection, source)
+    if number > 1:
         forget_unlisted(connection, source)
+        free_rolled_back(connection, source, number)
+        if marks(connection, source):
+            new = enter_problems(connection, source, follow_moved(connection, source, number))
+            connection.execute("UPDATE scans SET problems = problems + ? WHERE source = ?", (new, source))
         mend_collisions(connection)
     connection.execute("UPDATE scans SET complete = 1, finished_at = ? WHERE source = ?", (int(time.time()), source))
+
+
+def marks(connection: sqlite3.Connection, source: int) -> bool:
+    """Whether the scan of `source` notes which stored items it meets."""
+    row = connection.execute("SELECT marks FROM scans WHERE source = ?", (source,)).fetchone()
+    return bool(row and row[0])
 
 
 def listing(connection: sqlite3.Connection, source: int) -> str | None:

@@ -297,6 +297,10 @@ _CHANGES = (
     # 1: planned, so that what the source has now takes the place of what was stored.
     "ALTER TABLE items ADD COLUMN renewed INTEGER",
     "CREATE INDEX items_changed ON items (source) WHERE now_fingerprint IS NOT NULL",
+    # Number of the scan that met it last, where that is noted: of what was rolled back, and of what is stored while a
+    # scan marks it, because the configuration has changed.
+    "ALTER TABLE items ADD COLUMN listed INTEGER",
+    "ALTER TABLE scans ADD COLUMN marks INTEGER NOT NULL DEFAULT 0",
 )
 
 FIRST = "0001-first-tables"

@@ -123,8 +123,9 @@ class SqliteLedger(Noting):
     def _add(self, connection: sqlite3.Connection, source: str, page: Page) -> int:
         number = journal.source_number(connection, source)
         first_seal = not self._seal.used
-        removed = journal.removed_sources(connection)
-        entry = intake.Intake(connection, number, intake.scan_number(connection, number), self._seal, removed)
+        scan, removed = intake.scan_number(connection, number), journal.removed_sources(connection)
+        marks = intake.marks(connection, number)
+        entry = intake.Intake(connection, number, scan, self._seal, removed, marks=marks)
         new = entry.enter(page)
         if first_seal and self._seal.used:
             journal.set_meta(connection, "sealed", "1")

@@ -1,5 +1,6 @@
 """The plan is what the configuration asks for and the sources have now, but for what was stored already."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,3 +168,76 @@ def test_the_same_plan_again_is_the_same_plan(project: Project) -> None:
     first, again = ([line for line in project.run("plan").out.splitlines() if "disk" not in line] for _ in range(2))
     assert first == again
     assert states(project) == {"planned": 2, "failed": 1}
+
+
+def test_a_root_that_was_moved_away_is_followed(project: Project) -> None:
+    write(project.folder / "photos", *(f"{n}.txt" for n in range(8)))
+    project.configure(directory("{path}"))
+    assert project.run("migrate", "--limit", "4").status == 5
+    shutil.copytree(project.folder / "photos", project.folder / "elsewhere")  # other inodes, the same times
+    shutil.rmtree(project.folder / "photos")
+    stored = query(project.folder / "checkpoints" / "trial.db", "SELECT key FROM items WHERE state = 'stored'")
+    (changed,), *_ = stored
+    (project.folder / "elsewhere" / changed).write_text("another")
+    project.configure(directory("{path}", root="elsewhere"))
+    ended = project.run("migrate")
+    assert ended.status == 1
+    assert f"elsewhere/{changed}: it was stored as {changed} and has changed since" in ended.out
+    assert "conflict" not in ended.out
+    assert project.run("retry", "--changed").status == 0
+    assert project.run("migrate").status == 0
+    assert states(project) == {"stored": 8}
+    assert project.objects() == {f"{n}.txt": f"{n}.txt".encode() for n in range(8)} | {changed: b"another"}
+    assert project.run("verify", "--sources").status == 0
+
+
+def test_rows_that_name_another_host_are_updated_for_what_is_stored(
+    project: Project, site: Site, tmp_path: Path
+) -> None:
+    old, new = site({f"/{n}.jpg": b"%d" % n for n in range(8)}), site({f"/{n}.jpg": b"%d" % n for n in range(8)})
+    with databases.sqlite(tmp_path) as database:
+        database.run("CREATE TABLE photos (id INTEGER PRIMARY KEY, path TEXT, s3_key TEXT)")
+        database.run(*(f"INSERT INTO photos VALUES ({n}, '{n}.jpg', NULL)" for n in range(8)))
+
+        def configure(host: str) -> None:
+            project.configure(
+                f'[[sources]]\ntype = "table"\ndatabase_url = "{database.url}"\nallow_private = true\n'
+                f'query = "SELECT id, path FROM photos"\nprimary_key = ["id"]\nlocation = "{host}/{{path}}"\n'
+                'key = "{id}.jpg"\n[sources.update]\ntable = "photos"\nset = { s3_key = "{key}" }'
+            )
+
+        configure(old)
+        assert project.run("migrate", "--limit", "3").status == 5
+        configure(new)
+        ended = project.run("migrate")
+        assert ended.status == 0, ended.out
+        assert database.rows("SELECT s3_key FROM photos ORDER BY id") == [(f"{n}.jpg",) for n in range(8)]
+    assert states(project) == {"stored": 8}
+    assert len(project.objects()) == 8
+
+
+def test_two_locations_that_are_both_listed_still_collide(project: Project) -> None:
+    write(project.folder / "photos", "a/1.txt", "b/1.txt", "b/2.txt")
+    project.configure(directory("{name}"))
+    assert project.run("migrate").status == 1
+    project.configure(directory("{name}", 'exclude = ["b/2.txt"]'))
+    ended = project.run("migrate")
+    assert ended.status == 1
+    assert "b/1.txt is not moved to 1.txt" in ended.out
+    assert project.objects() == {"1.txt": b"a/1.txt", "2.txt": b"b/2.txt"}
+    assert states(project) == {"stored": 2, "failed": 1}
+
+
+def test_a_key_that_was_rolled_back_is_free_for_another_location(project: Project) -> None:
+    write(project.folder / "wrong", "1.txt", "2.txt")
+    write(project.folder / "photos", "1.txt", "2.txt")
+    project.configure(directory("{path}", root="wrong"))
+    assert project.run("migrate").status == 0
+    assert project.run("rollback", "--yes").status == 0
+    assert project.run("migrate").status == 0
+    assert project.objects() == {}  # undone until it is asked for
+    (project.folder / "photos" / "1.txt").write_text("right")
+    project.configure(directory("{path}"))
+    assert project.run("migrate").status == 0
+    assert project.objects() == {"1.txt": b"right", "2.txt": b"2.txt"}
+    assert states(project) == {"stored": 2}

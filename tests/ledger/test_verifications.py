@@ -110,8 +110,8 @@ async def test_a_ledger_from_before_verify_is_brought_up_to_date(path: Path) -> 
         ).fetchall():
             database.execute(f"DROP {kind} {name}")
         database.execute("DROP INDEX items_changed")
-        columns = {"runs": "retries", "scans": "listing", "sources": "removed"}
-        columns |= {"items": "unlisted unsure shared now_size now_fingerprint renewed"}
+        columns = {"runs": "retries", "scans": "listing marks", "sources": "removed"}
+        columns |= {"items": "unlisted unsure shared now_size now_fingerprint renewed listed"}
         for table, names in columns.items():
             for name in names.split():
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {name}")
