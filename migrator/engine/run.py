@@ -117,6 +117,7 @@ class Run:
                 error = _unreachable()
             try:
                 await self._settle()
+                await self._give_back()
             except MigratorError as last:
                 error = error or last
         return await self._result(run, started, error)
@@ -135,7 +136,7 @@ class Run:
             for task in moving:
                 task.cancel()
             await asyncio.wait(moving)
-            await self._ledger.release([task for task in self._unstarted if not task.again])
+            await self._give_back()
             # Not cancelled: observers would never hear of the batch that it is writing.
             self._nothing_comes = True
             self._many.set()
@@ -148,6 +149,13 @@ class Run:
                 self._stop.request(f"--limit of {self._options.limit} reached", limit=True)
             await asyncio.wait((scans,), timeout=SCAN_ENDS if self._stop.event.is_set() else None)
             scans.cancel()
+
+    async def _give_back(self) -> None:
+        """What was claimed and never begun is planned again; the next run need not ask for it."""
+        while not self._queue.empty():
+            self._unstarted.append(self._queue.get_nowait())
+        unstarted, self._unstarted = self._unstarted, []
+        await self._ledger.release([task for task in unstarted if not task.again])
 
     async def _drained_or_stopped(self, feeder: asyncio.Task[None]) -> None:
         async def drain() -> None:
@@ -218,7 +226,11 @@ class Run:
                 if self._stop.event.is_set():
                     self._unstarted += batch[place:]
                     return
-                await self._queue.put(task)
+                try:
+                    await self._queue.put(task)
+                except asyncio.CancelledError:
+                    self._unstarted += batch[place:]
+                    raise
 
     async def _batches(self) -> AsyncIterator[list[Task]]:
         size = max(64, min(1000, 4 * self._concurrency))

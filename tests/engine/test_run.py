@@ -203,6 +203,7 @@ async def test_fatal_stops_the_run_and_fails_no_item(tmp_path: Path) -> None:
     result = await world.run()
     assert (result.exit_status, count(result, State.FAILED)) == (3, 0)
     assert "the bucket is gone" in result.stopped
+    assert count(result, State.INTENDED) <= 8, "what was not begun is planned again"
     world.store.failures.clear()
     assert (await world.run()).exit_status == 0
     assert len(world.store.objects) == 250
