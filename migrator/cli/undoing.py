@@ -56,6 +56,9 @@ DropColumns = Annotated[
     bool,
     typer.Option("--drop-columns", help="Also drop columns that `setup` added, where no row holds a value in them."),
 ]
+SourcesGone = Annotated[
+    bool, typer.Option("--sources-gone", help="Undo although the sources are gone: last copies may be deleted.")
+]
 
 
 def rollback(
@@ -64,6 +67,7 @@ def rollback(
     run: RunNumber = None,
     source: SourceNames = None,
     drop_columns: DropColumns = False,
+    sources_gone: SourcesGone = False,
     yes: Yes = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -73,6 +77,7 @@ def rollback(
     """Undo what was migrated: rows get their old values, then objects go and what they replaced comes back.
 
     What somebody changed since is left alone and listed (exit status 1). The same command again goes on where it was.
+    Where the sources are gone, whatever it deletes would be the last copy: it refuses.
 
     \b
     Examples:
@@ -100,7 +105,9 @@ def rollback(
     shown = [deeds] if dry_run or not (quiet or as_json) else []
     silent = Output(verbose, quiet=True, log_file=log_file)
     with observing(silent, config, "rollback", Counts(), log=not dry_run) as log:
-        result = wiring.rollback(config, options, Several([log, *shown]), drop_columns=drop_columns)
+        result = wiring.rollback(
+            config, options, Several([log, *shown]), drop_columns=drop_columns, sources_gone=sources_gone
+        )
     head = None if dry_run else head_of(config)
     if as_json:
         output.emit({**_tree(result, dry_run=dry_run), "audit": head_tree(head)})

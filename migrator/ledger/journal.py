@@ -3,12 +3,14 @@
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 from msgspec.structs import asdict
 
-from migrator.core.model import OpenUpload, State, Tally
+from migrator.core.model import OpenUpload, State, Tally, Task
 from migrator.core.objects import Capabilities, Digest
+from migrator.ledger.seal import Seal
 
 _PACE_KEPT = 30 * 24 * 3600
 _PLACES, _LOOKED_AT = 8, 1000
@@ -141,23 +143,38 @@ def forget_upload(connection: sqlite3.Connection, key: str, upload_id: str) -> N
     )
 
 
-def some_stored(connection: sqlite3.Connection) -> list[str]:
-    """Keys of a few stored objects from all over the ledger, but for those that were found to be missing.
+class StoredOne(NamedTuple):
+    """An object that was stored. `cleaned`: its source was taken away since, and may come back."""
+
+    task: Task
+    run: int | None
+    cleaned: bool
+
+
+def some_stored(connection: sqlite3.Connection, seal: Seal) -> list[StoredOne]:
+    """A few stored objects from all over the ledger, but for those that were found to be missing.
 
     At most _PLACES in each of so many places, among _LOOKED_AT items there, however large the ledger is.
     """
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
     step = max(1, last // _PLACES)
     return [
-        key
+        StoredOne(Task(item, "", source, location, key, size, None, signed=_signed(seal, sealed)), run, bool(cleaned))
         for first in range(1, last + 1, step)
-        for (key,) in connection.execute(
-            "SELECT key FROM items WHERE id BETWEEN ? AND ? AND state = 'stored' AND without_original IS NULL"
+        for item, source, location, key, size, sealed, run, cleaned in connection.execute(
+            "SELECT items.id, sources.name, location, key, size, sealed, run, EXISTS (SELECT 1 FROM cleaned_items"
+            " JOIN cleaned ON cleaned.id = cleaned_items.cleaned WHERE item = items.id AND cleaned.state <> 'restored')"
+            " FROM items JOIN sources ON sources.id = items.source"
+            " WHERE items.id BETWEEN ? AND ? AND state = 'stored' AND without_original IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM verified WHERE item = items.id AND variant = 0 AND result = 'missing')"
-            " ORDER BY id LIMIT ?",
+            " ORDER BY items.id LIMIT ?",
             (first, first + min(step, _LOOKED_AT) - 1, _PLACES),
         )
     ]
+
+
+def _signed(seal: Seal, sealed: str | None) -> str | None:
+    return seal.open(sealed)[0] if sealed else None
 
 
 def forget_destination_keys(connection: sqlite3.Connection) -> None:

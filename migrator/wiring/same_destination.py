@@ -16,7 +16,7 @@ async def refuse_another_destination(ledger: SqliteLedger, store: Store, place: 
     the empty place of a disk that is not mounted. Moving on would leave half of the collection in each, and a rollback
     would take for removed what stands elsewhere.
     """
-    keys = await ledger.some_stored()
+    keys = [one.task.key for one in await ledger.some_stored()]
     if len(keys) < ENOUGH or await rollback_was_killed(ledger):
         return
     for key in keys:

@@ -34,6 +34,7 @@ from migrator.wiring.adapters import (
 from migrator.wiring.canaries import sweep_left
 from migrator.wiring.checking import ADDED_COLUMNS
 from migrator.wiring.cleaning import open_remover
+from migrator.wiring.last_copies import refuse_last_copies
 from migrator.wiring.moving import check_bucket
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import begin_rollback, end_rollback
@@ -49,14 +50,25 @@ class RollbackResult(Struct, frozen=True):
     exit_status: int
 
 
-def rollback(config: Config, options: RollbackOptions, observer: Observer, *, drop_columns: bool) -> RollbackResult:
-    """Undoes what the ledger says was done. Raises MigratorError when it cannot even start."""
+def rollback(
+    config: Config,
+    options: RollbackOptions,
+    observer: Observer,
+    *,
+    drop_columns: bool = False,
+    sources_gone: bool = False,
+) -> RollbackResult:
+    """Undoes what the ledger says was done. Raises MigratorError when it cannot even start, or would delete the last
+    copies, unless `sources_gone` says that this is known.
+    """
     selected(config, options.scope.sources)
     if not config.ledger_path.exists():
         raise PreflightError(f"there is no ledger at {config.ledger_path}", "nothing was migrated: nothing to undo")
 
     async def run(stop: Stop) -> RollbackResult:
         async with open_ledger(config) as ledger:
+            if not sources_gone:
+                await refuse_last_copies(config, ledger, options.scope)
             return await _rollback(config, options, observer, ledger, stop, drop_columns=drop_columns)
 
     return loop.run(interruptible(run, GO_ON))
