@@ -41,7 +41,8 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
-from migrator.wiring.planning import begin_scans, refuse_fixed_content
+from migrator.wiring.planning import begin_scans
+from migrator.wiring.renewing import refuse_fixed_content
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 
 from migrator.core.config import Config, SourceConfig, TableSource
-from migrator.core.errors import ConfigError
 from migrator.core.keys import compile_template
+from migrator.core.model import State
 from migrator.core.ports import EventKind, Observer
 from migrator.ledger.sqlite import SqliteLedger
 
@@ -36,27 +36,12 @@ async def begin_scans(
 async def _due(config: Config, ledger: SqliteLedger, source: SourceConfig, observer: Observer, again: bool) -> bool:
     cursor, complete = await ledger.cursor(source.name)
     if await ledger.listing(source.name) not in (None, listing_of(config, source)):
+        tallies = await ledger.tallies()
+        stored = sum(one.items for one in tallies if (one.source, one.state) == (source.name, State.STORED))
         text = f"what {source.name} asks for has changed: its objects that were not stored yet are planned anew"
-        observer.event(EventKind.NOTE, text)
+        observer.event(EventKind.NOTE, text + (f", the {stored:,} that were stay as they are" if stored else ""))
         return True
     return again if complete else cursor is None
-
-
-_OF_THE_BYTES = {"sha256", "size", "content_type"}
-
-
-def refuse_fixed_content(config: Config, chosen: Sequence[SourceConfig]) -> None:
-    """Raises ConfigError where rows or keys of variants hold what only the bytes have that were stored."""
-    for source in chosen:
-        texts = [variant.key for variant in config.variants_of(source)]
-        if isinstance(source, TableSource) and source.update:
-            texts += source.update.set.values()
-        held = sorted(_OF_THE_BYTES & {name for text in texts for name in compile_template(text).names})
-        if held:
-            raise ConfigError(
-                f"--changed: rows or variants of {source.name} hold {{{held[0]}}} of the objects that were stored",
-                hint="name other sources by --source; what has changed of this one is listed by `migrator report`",
-            )
 
 
 def listing_of(config: Config, source: SourceConfig) -> str:
