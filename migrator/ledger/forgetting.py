@@ -7,6 +7,7 @@ from itertools import groupby
 import orjson
 
 from migrator.core.model import Fault, State
+from migrator.ledger import variants
 from migrator.ledger.records import RecordMoves
 from migrator.ledger.rows import Moves
 
@@ -87,7 +88,7 @@ def _forgettable(spare_shared: bool) -> str:
 
 
 def forget_items(connection: sqlite3.Connection, items: Sequence[int]) -> None:
-    """Removes items, with the records that wait for them, from rows and tallies. Their variants must be none."""
+    """Removes items, and all that belongs to them, from rows and tallies: another item may get their number."""
     chosen = (orjson.dumps(items).decode(),)
     moves, record_moves = Moves(), RecordMoves()
     for source, state, fault, count, size in connection.execute(
@@ -103,6 +104,13 @@ def forget_items(connection: sqlite3.Connection, items: Sequence[int]) -> None:
         chosen,
     ).fetchall():
         record_moves.add(source, state, fault, -count)
+    made = connection.execute(
+        "SELECT item, name, format FROM variants WHERE item IN (SELECT value FROM json_each(?))", chosen
+    ).fetchall()
+    if made:
+        variants.count(connection, orjson.dumps(made).decode(), -1)
+    for table in ("variants", "verified", "cleaned_items"):
+        connection.execute(f"DELETE FROM {table} WHERE item IN (SELECT value FROM json_each(?))", chosen)
     connection.execute("DELETE FROM records WHERE item IN (SELECT value FROM json_each(?))", chosen)
     connection.execute("DELETE FROM items WHERE id IN (SELECT value FROM json_each(?))", chosen)
     moves.write(connection)

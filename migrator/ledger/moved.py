@@ -15,7 +15,7 @@ def free_rolled_back(connection: sqlite3.Connection, source: int, scan: int) -> 
     found = connection.execute(
         "SELECT DISTINCT first.id FROM items AS later JOIN items AS first ON first.id = later.collides"
         " WHERE later.collides IS NOT NULL AND first.state = 'rolled-back' AND first.source = ?"
-        " AND coalesce(first.listed, 0) < ?",
+        " AND coalesce(first.listed, 0) < ? AND NOT EXISTS (SELECT 1 FROM uploads WHERE item = first.id)",
         (source, scan),
     ).fetchall()
     forget_items(connection, [item for (item,) in found])

@@ -21,10 +21,7 @@ from migrator.ledger.seal import Seal
 _UNSURE = ("transient", "throttled")
 """Faults after which an attempt may have reached the destination all the same."""
 
-_PERHAPS = f"({MAY_STAND} OR ((items.state = 'planned' OR items.state = 'failed') AND items.etag IS NOT NULL))"
-"""Something of these may stand there: an attempt of unknown end, or what was to be stored once more."""
-
-_OWN = f"(items.state = 'stored' OR items.state = 'intended' OR {_PERHAPS})"
+_OWN = f"(items.state = 'stored' OR items.state = 'intended' OR {MAY_STAND})"
 _ITS_VARIANTS = "EXISTS (SELECT 1 FROM variants WHERE variants.item = items.id AND variants.state = 'stored')"
 _MAY_HAVE_VARIANTS = f"(items.state = 'skipped' AND items.fault IN ('{Skip.IDENTICAL}', '{Skip.IN_PLACE}'))"
 

@@ -19,8 +19,8 @@ def change_rows(connection: sqlite3.Connection, head: str, row: str, tail: str, 
     return changed
 
 
-MAY_STAND = "(items.unsure AND (items.state = 'planned' OR items.state = 'failed'))"
-"""A try of these items that failed may have stored them all the same."""
+MAY_STAND = "((items.unsure OR items.etag IS NOT NULL) AND (items.state = 'planned' OR items.state = 'failed'))"
+"""Something of these items may stand: of a try that failed, or what is to be stored once more."""
 
 
 class Moves:

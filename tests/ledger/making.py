@@ -48,7 +48,8 @@ def recount(path: Path) -> set[tuple[object, ...]]:
     return set(
         query(
             path,
-            "SELECT name, state, coalesce(fault, ''), count(*), sum(coalesce(stored_size, size, 0))"
+            "SELECT name, state, coalesce(fault, ''), count(*), sum(coalesce("
+            "iif(state IN ('planned', 'intended', 'failed'), size, stored_size), size, 0))"
             " FROM items JOIN sources ON sources.id = items.source GROUP BY 1, 2, 3",
         )
     )

@@ -329,3 +329,14 @@ async def test_what_the_ledger_put_somewhere_is_no_item(ledger: SqliteLedger, pa
     assert await ledger.add("bucket", page(found)) == 1
     assert query(path, "SELECT location FROM items WHERE key LIKE 'new/new/%'") == [("s3://bucket/new/c",)]
     assert query(path, "SELECT skipped FROM scans") == [(3,)]
+
+
+async def test_what_is_to_be_stored_once_more_is_no_item_either(ledger: SqliteLedger, path: Path) -> None:
+    before, after = (Item("s3://bucket/a", "new/a", 4, fingerprint, here="a") for fingerprint in ("1", "2"))
+    await ledger.add("bucket", page([before]))
+    await settle_all(ledger, await ledger.claim(1), stored())
+    await ledger.begin_scan("bucket")
+    await ledger.add("bucket", page([after]))
+    assert (await ledger.plan_changed()).items == 1
+    assert await ledger.add("bucket", page([Item("s3://bucket/new/a", "new/new/a", 4, here="new/a")])) == 0
+    assert query(path, "SELECT key, state FROM items") == [("new/a", "planned")]
