@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from migrator.core.keys import STORED_NAMES, compile_template
+from migrator.core.keys import STORED_NAMES, names_in
 from migrator.core.model import MIB
 from migrator.core.values import (
     BareWebAddress,
@@ -374,7 +374,7 @@ class Config(Section):
         """The variants, (name, format), that the rows of `source` refer to."""
         if not isinstance(source, TableSource) or source.update is None:
             return ()
-        names = {name for text in source.update.set.values() for name in compile_template(text).names}
+        names = set(names_in(source.update.set.values()))
         return tuple(
             (variant.name, image_format)
             for variant in self.variants_of(source)
@@ -388,9 +388,8 @@ class Config(Section):
         """Names of values that metadata, tags and keys of variants want: a scan keeps them (`KeyMaker(carry=)`)."""
         keys = (variant.key for variant in self.variants)
         texts = (*self.destination.metadata.values(), *self.destination.tags.values(), *keys)
-        names = dict.fromkeys(name for text in texts for name in compile_template(text).names)
         later = (*STORED_NAMES, "format")
-        return tuple(name for name in names if name not in later and not name.startswith("variant."))
+        return tuple(name for name in names_in(texts) if name not in later and not name.startswith("variant."))
 
     @property
     def digest(self) -> str:

@@ -4,7 +4,7 @@ Nothing else is understood: no attributes, no indexing, no format specs. `{{` an
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
@@ -47,6 +47,11 @@ class Template(Struct, frozen=True):
         except TypeError:
             missing = next(name for name in self.names if values.get(name) is None)
             raise TemplateError(f"{{{missing}}} has no value here") from None
+
+
+def names_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names that these templates use, each once, in their order. Raises TemplateError."""
+    return tuple(dict.fromkeys(name for text in texts for name in compile_template(text).names))
 
 
 def compile_template(text: str) -> Template:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from migrator.core.config import Config, SourceBase, SourceConfig, TableSource
 from migrator.core.content import content_type, image_problem
 from migrator.core.errors import Changed, Invalid
-from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template
+from migrator.core.keys import STORED_NAMES, Template, TemplateError, compile_template, names_in
 from migrator.core.model import RESERVED_PREFIX, Side, Skip, Skipped, Task
 from migrator.core.objects import MARKS, PUT_ID, Description, Upload
 from migrator.core.places import place_of_destination, place_of_item, s3_location, s3_parts, same_place
@@ -250,8 +250,7 @@ def backups_of(prefix: str, ledger: str) -> str:
 
 def _source_rules(source: SourceBase) -> SourceRules:
     update = source.update if isinstance(source, TableSource) else None
-    names = {name for text in (update.set.values() if update else ()) for name in compile_template(text).names}
-    told = frozenset(names.intersection(STORED_NAMES))
+    told = frozenset(names_in(update.set.values() if update else ())).intersection(STORED_NAMES)
     return SourceRules(source.min_size, source.max_size, source.expect == "image", told)
 
 

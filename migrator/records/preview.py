@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from migrator.clients.database import Database
 from migrator.core.config import TableSource
-from migrator.core.keys import compile_template
+from migrator.core.keys import names_in
 from migrator.core.records import RecordTask
 from migrator.core.row_values import read_key
 from migrator.records.table import Table, Values, find_table, key_of
@@ -66,7 +66,7 @@ def _row(
     if len(rows) != 1:
         return RowPreview(source.name, name, problem=f"{source.update.table} has {len(rows)} such rows")
     standing = {column.name: _shown(value) for column, value in zip(table.columns, rows[0], strict=True)}
-    names = (name for text in source.update.set.values() for name in compile_template(text).names)
+    names = names_in(source.update.set.values())
     unknown = (*_LATER, *(name for name in names if name.startswith("variant.")))
     later = {word: value for word in unknown if (value := task.values.get(word) or f"<{word}>")}
     try:

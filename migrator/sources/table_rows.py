@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from migrator.core.config import TableSource
-from migrator.core.keys import STORED_NAMES, compile_template
+from migrator.core.keys import STORED_NAMES, compile_template, names_in
 from migrator.core.model import Fault, Item, Problem
 from migrator.core.places import s3_parts
 from migrator.core.records import Row
@@ -76,9 +76,8 @@ class RowMaker:
         self._location = compile_template(config.location)
         self._stands_here = stands_here
         updated = config.update.set if config.update else {}
-        later = [name for text in updated.values() for name in compile_template(text).names]
         self._row_names = frozenset(
-            name for name in later if name not in STORED_NAMES and not name.startswith("variant.")
+            name for name in names_in(updated.values()) if name not in STORED_NAMES and not name.startswith("variant.")
         )
         self._carry = frozenset(carry)
         self._updates = config.update is not None

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from migrator.core.config import Config, SourceConfig, TableSource
-from migrator.core.keys import compile_template
+from migrator.core.keys import names_in
 from migrator.core.model import State
 from migrator.core.ports import EventKind, Observer
 from migrator.ledger.sqlite import SqliteLedger
@@ -26,19 +26,20 @@ async def begin_scans(
     A source that the configuration no longer has takes its plan with it. What another one has too must be found
     there, so all are due then.
     """
-    removed = await ledger.forget_removed([source.name for source in config.sources])
-    due = list(config.sources) if removed else [s for s in chosen if await _due(config, ledger, s, observer, again)]
-    everything = len(due) == len(config.sources)
-    for source in due:
-        await ledger.begin_scan(source.name, listing_of(config, source), spare_shared=not everything)
+    listings = {source.name: listing_of(config, source) for source in config.sources}
+    due = list(listings)
+    if not await ledger.forget_removed(due):
+        due = [s.name for s in chosen if await _due(ledger, s.name, listings[s.name], observer, again)]
+    for name in due:
+        await ledger.begin_scan(name, listings[name], spare_shared=len(due) < len(listings))
 
 
-async def _due(config: Config, ledger: SqliteLedger, source: SourceConfig, observer: Observer, again: bool) -> bool:
-    cursor, complete = await ledger.cursor(source.name)
-    if await ledger.listing(source.name) not in (None, listing_of(config, source)):
+async def _due(ledger: SqliteLedger, source: str, listing: str, observer: Observer, again: bool) -> bool:
+    cursor, complete = await ledger.cursor(source)
+    if await ledger.listing(source) not in (None, listing):
         tallies = await ledger.tallies()
-        stored = sum(one.items for one in tallies if (one.source, one.state) == (source.name, State.STORED))
-        text = f"what {source.name} asks for has changed: its objects that were not stored yet are planned anew"
+        stored = sum(one.items for one in tallies if (one.source, one.state) == (source, State.STORED))
+        text = f"what {source} asks for has changed: its objects that were not stored yet are planned anew"
         observer.event(EventKind.NOTE, text + (f", the {stored:,} that were stay as they are" if stored else ""))
         return True
     return again if complete else cursor is None
@@ -51,5 +52,5 @@ def listing_of(config: Config, source: SourceConfig) -> str:
         values["root"] = str(source.root.absolute())
     values |= {"prefix_of_all": config.destination.prefix, "carry": sorted(config.carry)}
     if isinstance(source, TableSource) and source.update:
-        values["columns"] = sorted({n for text in source.update.set.values() for n in compile_template(text).names})
+        values["columns"] = sorted(names_in(source.update.set.values()))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

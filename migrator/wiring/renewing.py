@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from migrator.core.config import Config, SourceConfig, TableSource
 from migrator.core.errors import ConfigError
-from migrator.core.keys import compile_template
+from migrator.core.keys import names_in
 
 _OF_THE_BYTES = {"sha256", "size", "content_type"}
 """What templates may say of an object that its key does not."""
@@ -16,7 +16,7 @@ def refuse_fixed_content(config: Config, chosen: Sequence[SourceConfig]) -> None
         texts = [variant.key for variant in config.variants_of(source)]
         if isinstance(source, TableSource) and source.update:
             texts += source.update.set.values()
-        held = sorted(_OF_THE_BYTES & {name for text in texts for name in compile_template(text).names})
+        held = sorted(_OF_THE_BYTES.intersection(names_in(texts)))
         if held:
             raise ConfigError(
                 f"--changed: rows or variants of {source.name} hold {{{held[0]}}} of the objects that were stored",
