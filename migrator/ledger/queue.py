@@ -102,7 +102,7 @@ class Queue:
                 size=size,
                 fingerprint=fingerprint,
                 fields=orjson.loads(fields) if fields else None,
-                signed=self._seal.open(sealed)[0] if sealed else None,
+                signed=self._seal.url(sealed),
                 again=again or unsure is not None or etag is not None,
                 present=key in present if self.surveyed else None,
                 upload=uploads.get(item),

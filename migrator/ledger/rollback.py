@@ -178,7 +178,7 @@ def _remains(
             found.size,
             found.fingerprint,
             fields=orjson.loads(found.fields) if found.fields else None,
-            signed=seal.open(found.sealed)[0] if found.sealed else None,
+            signed=seal.url(found.sealed),
             again=True,
         ),
         own=_own(found, put_id, backups),

@@ -39,6 +39,10 @@ class Seal:
             ) from None
         return text, int(scan)
 
+    def url(self, sealed: str | None) -> str | None:
+        """The whole URL where a part of it was sealed. Raises LedgerError as `open` does."""
+        return self.open(sealed)[0] if sealed else None
+
     def _loaded(self) -> "Fernet":
         if self._fernet is None:
             from cryptography.fernet import Fernet

@@ -146,6 +146,6 @@ def sample(ask: Ask, source: str, count: int, ledger_id: str, seal: Seal) -> lis
                 size,
                 fingerprint,
                 fields=orjson.loads(fields) if fields else None,
-                signed=seal.open(sealed)[0] if sealed else None,
+                signed=seal.url(sealed),
             )
     return list(found.values())

@@ -195,7 +195,7 @@ def lacking(
             size,
             fingerprint,
             fields=orjson.loads(fields) if fields else None,
-            signed=seal.open(sealed)[0] if sealed else None,
+            signed=seal.url(sealed),
             again=True,
         )
         digest = bytes.fromhex(sha256) if sha256 else None

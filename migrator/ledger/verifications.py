@@ -128,7 +128,7 @@ def _expected(of: Objects, row: tuple[Any, ...]) -> Expected:
         fingerprint=fingerprint,
         etag=etag or None,
         fields=orjson.loads(fields) if fields else None,
-        signed=of.seal.open(sealed)[0] if sealed and (of.unseal or not sha256) else None,
+        signed=of.seal.url(sealed) if of.unseal or not sha256 else None,
         source_away=bool(away),
     )
 
