@@ -8,7 +8,7 @@ import orjson
 from migrator.core.model import State
 from migrator.core.records import RecordState
 from migrator.core.verification import Match
-from migrator.ledger import records, variants
+from migrator.ledger import journal, records, variants
 from migrator.ledger.queue import Retried
 from migrator.ledger.records import RecordMoves
 from migrator.ledger.rows import Moves
@@ -108,13 +108,12 @@ def plan_changed(connection: sqlite3.Connection, sources: Mapping[int, str]) -> 
 
 def _forget_problems(connection: sqlite3.Connection, chosen: str) -> None:
     """What the scan had to say of these items being changed is done with."""
-    gone = connection.execute(
+    connection.execute(
         "DELETE FROM problems WHERE fault = 'changed' AND position = '' AND (source, place) IN"
-        " (SELECT source, location FROM items WHERE id IN (SELECT value FROM json_each(?))) RETURNING source",
+        " (SELECT source, location FROM items WHERE id IN (SELECT value FROM json_each(?)))",
         (chosen,),
-    ).fetchall()
-    for (source,) in gone:
-        connection.execute("UPDATE scans SET problems = problems - 1 WHERE source = ?", (source,))
+    )
+    journal.recount(connection)
 
 
 def _plan_items(

@@ -60,7 +60,10 @@ def forget_unlisted(connection: sqlite3.Connection, source: int) -> None:
 
 
 def mend_collisions(connection: sqlite3.Connection) -> None:
-    """Where the item that came first was forgotten, the next of its key is planned, and the others name that one."""
+    """Where the item that came first was forgotten, the next of its key is planned, and the others name that one.
+
+    Whoever calls this counts collisions anew (`journal.recount`).
+    """
     bereft = connection.execute(
         "SELECT key, id, source, coalesce(size, 0) FROM items AS later WHERE collides IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM items WHERE key = later.key AND collides IS NULL) ORDER BY key, id"
@@ -71,7 +74,6 @@ def mend_collisions(connection: sqlite3.Connection) -> None:
         connection.execute(
             "UPDATE items SET state = 'planned', fault = NULL, message = NULL, collides = NULL WHERE id = ?", (item,)
         )
-        connection.execute("UPDATE scans SET collisions = collisions - 1 WHERE source = ?", (source,))
         moves.add(source, State.FAILED, Fault.CONFLICT, -1, -size)
         moves.add(source, State.PLANNED, "", 1, size)
     moves.write(connection)

@@ -10,6 +10,7 @@ import orjson
 from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
 from migrator.ledger.forgetting import forget_unlisted, mend_collisions
+from migrator.ledger.journal import recount
 from migrator.ledger.moved import changed_since, follow_moved, free_rolled_back, note_listed
 from migrator.ledger.row_intake import RowIntake
 from migrator.ledger.rows import MAY_STAND, Moves, change_rows, plain
@@ -280,9 +281,9 @@ def finish_scan(connection: sqlite3.Connection, source: int) -> None:
         forget_unlisted(connection, source)
         free_rolled_back(connection, source, number)
         if marks(connection, source):
-            new = enter_problems(connection, source, follow_moved(connection, source, number))
-            connection.execute("UPDATE scans SET problems = problems + ? WHERE source = ?", (new, source))
+            enter_problems(connection, source, follow_moved(connection, source, number))
         mend_collisions(connection)
+        recount(connection)
     connection.execute("UPDATE scans SET complete = 1, finished_at = ? WHERE source = ?", (int(time.time()), source))
 
 

@@ -85,6 +85,16 @@ def collision_count(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+def recount(connection: sqlite3.Connection) -> None:
+    """Takes the counts of problems and collisions from their rows, once more than a page of a scan has changed them."""
+    connection.execute("UPDATE scans SET problems = (SELECT count(*) FROM problems WHERE source = scans.source)")
+    connection.execute(
+        "WITH colliding AS MATERIALIZED (SELECT source, count(*) AS number FROM items WHERE collides IS NOT NULL"
+        " GROUP BY source) UPDATE scans SET"
+        " collisions = coalesce((SELECT number FROM colliding WHERE colliding.source = scans.source), 0)"
+    )
+
+
 def tallies(connection: sqlite3.Connection) -> list[Tally]:
     """By source, state and reason; only those that count something."""
     rows = connection.execute("SELECT source, state, reason, items, bytes FROM progress").fetchall()
@@ -159,7 +169,7 @@ def some_stored(connection: sqlite3.Connection, seal: Seal) -> list[StoredOne]:
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
     step = max(1, last // _PLACES)
     return [
-        StoredOne(Task(item, "", source, location, key, size, None, signed=_signed(seal, sealed)), run, bool(cleaned))
+        StoredOne(Task(item, "", source, location, key, size, None, signed=seal.url(sealed)), run, bool(cleaned))
         for first in range(1, last + 1, step)
         for item, source, location, key, size, sealed, run, cleaned in connection.execute(
             "SELECT items.id, sources.name, location, key, size, sealed, run, EXISTS (SELECT 1 FROM cleaned_items"
@@ -171,10 +181,6 @@ def some_stored(connection: sqlite3.Connection, seal: Seal) -> list[StoredOne]:
             (first, first + min(step, _LOOKED_AT) - 1, _PLACES),
         )
     ]
-
-
-def _signed(seal: Seal, sealed: str | None) -> str | None:
-    return seal.open(sealed)[0] if sealed else None
 
 
 def forget_destination_keys(connection: sqlite3.Connection) -> None:

@@ -25,7 +25,7 @@ def follow_moved(connection: sqlite3.Connection, source: int, scan: int) -> list
     """Stored items whose location has changed with the configuration (another root or host) follow to the new one.
 
     Only where the scan has noted what it met: a location that is still listed keeps its object. Returns a problem for
-    each that is another version there.
+    each that is another version there. Whoever calls this counts problems and collisions anew (`journal.recount`).
     """
     moved = connection.execute(
         "SELECT min(later.id), first.id, later.key, later.location, later.size, later.fingerprint, later.fields,"
@@ -49,13 +49,9 @@ def follow_moved(connection: sqlite3.Connection, source: int, scan: int) -> list
             problems.append(changed_since(location, key))
     moves.write(connection)
     # A row that was updated for the former location had been met with another one, which is the same now.
-    settled = connection.execute(
+    connection.execute(
         "DELETE FROM problems WHERE source = ? AND place IN (SELECT value FROM json_each(?))",
         (source, orjson.dumps([location for _, _, _, location, *_ in moved]).decode()),
-    ).rowcount
-    connection.execute(
-        "UPDATE scans SET collisions = collisions - ?, problems = problems - ? WHERE source = ?",
-        (len(moved), settled, source),
     )
     records.follow_items(connection, [first for _, first, *_ in moved])
     return problems

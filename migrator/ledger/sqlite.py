@@ -235,7 +235,7 @@ class SqliteLedger(Noting):
         await self._writer.run(lambda c: journal.keep_destination_keys(c, keys))
 
     async def some_stored(self) -> list[journal.StoredOne]:
-        """Keys of a few stored objects; of none that the last look at it found to be missing."""
+        """A few stored objects; none that the last look at it found to be missing."""
         return await self._writer.run(lambda c: journal.some_stored(c, self._seal))
 
     async def capabilities(self) -> Capabilities | None:

@@ -217,8 +217,8 @@ class LedgerView:
 
     def collision_count(self) -> int:
         """How many locations want a key that another one has."""
-        ((count,),) = self._all("SELECT coalesce(sum(collisions), 0) FROM scans")
-        return int(count)
+        with translated(self.path):
+            return journal.collision_count(self._connection)
 
     def collisions(self, limit: int | None = None) -> Iterator[FailedItem]:
         """The later ones of two locations with one key, in the order of the scan; `first` names the earlier."""
