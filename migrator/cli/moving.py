@@ -160,13 +160,17 @@ def retry(
         said = [words.count(number, word) for number, word in counted if number]
         output.say([f"{' and '.join(said)} planned again; `{command('migrate', config_file)}` tries them"])
     else:
-        what = "was rolled back" if rolled_back else "of that kind has failed"
-        if changed:
-            what = "that is stored was seen to have changed since by the last scan (`migrator plan` looks)"
-        if found:
-            what = f"was found {' or '.join(found)} by the last verify that could be stored again"
-        output.say([f"nothing {what}; nothing changed"])
+        output.say([f"nothing {_sought(found, rolled_back=rolled_back, changed=changed)}; nothing changed"])
     return 0
+
+
+def _sought(verified: Sequence[str], *, rolled_back: bool, changed: bool) -> str:
+    """What there was nothing of."""
+    if verified:
+        return f"was found {' or '.join(verified)} by the last verify that could be stored again"
+    if changed:
+        return "that is stored was seen to have changed since by the last scan (`migrator plan` looks)"
+    return "was rolled back" if rolled_back else "of that kind has failed"
 
 
 def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool, changed: bool) -> None:

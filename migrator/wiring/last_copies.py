@@ -2,7 +2,6 @@
 
 from migrator.core.config import Config
 from migrator.core.errors import Fatal, Gone, ObjectError, PreflightError
-from migrator.core.model import Task
 from migrator.core.undoing import Scope
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import make_reader
@@ -32,7 +31,7 @@ async def refuse_last_copies(config: Config, ledger: SqliteLedger, scope: Scope)
             except Gone:
                 continue
             except Fatal:
-                if not _of_a_missing_root(task):
+                if not task.location.startswith("file:"):  # else its root is missing
                     return
             except ObjectError:  # no proof of anything: a host may be down
                 return
@@ -43,7 +42,3 @@ async def refuse_last_copies(config: Config, ledger: SqliteLedger, scope: Scope)
         " this would delete the last copies",
         "mount the disk, or correct the configuration; --sources-gone undoes it all the same",
     )
-
-
-def _of_a_missing_root(task: Task) -> bool:
-    return task.location.startswith("file:")

@@ -3,7 +3,6 @@
 Triggers note every change of a row with its time, so that the oracle knows what happened and not only what is left.
 """
 
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pymysql
 
+from tests.servers.databases import MARIADB
 from tests.servers.postgresql import administrator
 
 COLUMNS = ("image_id", "s3_bucket", "s3_key_original", "taken_at", "details", "price", "kind", "note")
@@ -152,8 +152,7 @@ class Database:
 
 def _server(kind: str) -> Database:
     """The server of this machine, as its administrator; the variables are those of tests/servers/databases.py."""
-    mariadb = os.environ.get("TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/")
-    url = urlsplit(administrator() if kind == "postgres" else mariadb)
+    url = urlsplit(administrator() if kind == "postgres" else MARIADB)
     port = url.port or (5432 if kind == "postgres" else 3306)
     return Database(kind, url.hostname or "", port, url.username or "", url.password or "", url.path.strip("/"))
 
