@@ -1,5 +1,6 @@
 """Collections to measure with: the auction lots of examples/auction-lots.toml, and items as a scan of them gives."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -35,17 +36,27 @@ def _lot(lot: int, urls: int) -> dict[str, object]:
     return {"lot_id": lot, "title": f"Lot {lot}: oil on canvas, signed", "estimate": [100, 250], "images": images}
 
 
-def pages(items: int, size: int = 2000) -> Iterator[Page]:
-    """`items` items in the order of a scan: keys of about 45 characters, URLs of about 75."""
+def pages(items: int, size: int = 2000, *, ordered: bool = True) -> Iterator[Page]:
+    """`items` items in the order of a scan: keys of about 45 characters, URLs of about 75.
+
+    Not `ordered`: their keys are drawn, as those of photographs that are named by a UUID.
+    """
+    make = _item if ordered else _drawn_item
     for start in range(0, items, size):
         end = min(start + size, items)
-        page = tuple(_item(number) for number in range(start, end))
+        page = tuple(make(number) for number in range(start, end))
         yield Page(page, (), cursor=f"data/lots/{end // 4000:05d}:{end}")
 
 
 def _item(number: int) -> Item:
     key = f"lots/{number // 4000:05d}/{number // 8:08d}/lot_{number // 8:08d}_{number % 8:02d}_full.jpg"
     return Item(f"https://{HOST}/auctionimages/{key}", key)
+
+
+def _drawn_item(number: int) -> Item:
+    drawn = hashlib.md5(number.to_bytes(8)).hexdigest()
+    key = f"photos/{drawn[:2]}/{drawn}.jpg"
+    return Item(f"https://{HOST}/media/{key}", key)
 
 
 if __name__ == "__main__":

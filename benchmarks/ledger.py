@@ -72,6 +72,28 @@ def fill(path: Path, items: int) -> Figure:
     return Figure(f"rows in, {items:,} items", items / seconds, "rows/s", at_least=150_000)
 
 
+def plan(path: Path, items: int) -> Figure:
+    """What `plan` does to a new ledger with items whose keys come in no order, up to where all are told apart."""
+
+    async def add_all(ledger: SqliteLedger) -> float:
+        spent = 0.0
+        await ledger.begin_run("plan", "benchmark")
+        await ledger.start_over(everything=True)
+        for page in pages(items, ordered=False):
+            started = time.perf_counter()
+            await ledger.add("lots", page)
+            spent += time.perf_counter() - started
+        started = time.perf_counter()
+        await ledger.finish_scan("lots")
+        await ledger.finish_plan()
+        return spent + time.perf_counter() - started
+
+    with SqliteLedger.open(path, name="benchmark") as ledger:
+        seconds = asyncio.run(add_all(ledger))
+    path.unlink()
+    return Figure(f"planned, keys in no order, {items:,} items", items / seconds, "rows/s", at_least=150_000)
+
+
 def look(path: Path) -> Figure:
     """What `status` reads, from opening on."""
     started = time.perf_counter()
@@ -121,7 +143,7 @@ def _stored(task: Task) -> Settlement:
 def of_items(folder: Path, items: int) -> list[Figure]:
     """One process's figures; runs in a process of its own, so that its memory is its own."""
     path = folder / f"{items}.db"
-    figures = [fill(path, items)]
+    figures = [plan(path, items), fill(path, items)]
     size = path.stat().st_size
     figures += [look(path), *resume(path, settled=min(items // 4, 100_000)), look(path)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

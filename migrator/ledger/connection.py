@@ -23,6 +23,8 @@ _WRITER_PRAGMAS = (
     f"journal_size_limit = {64 * MIB}",
     "cache_size = -49152",
     "temp_store = MEMORY",
+    # Nothing here has to be overwritten to be gone: what is secret is sealed. Some builds of SQLite would do so.
+    "secure_delete = OFF",
 )
 _SMALL_TABLES = ("meta", "sources", "tallies", "scans")
 _PATIENCE = 10.0

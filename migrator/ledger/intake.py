@@ -9,6 +9,7 @@ import orjson
 
 from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
+from migrator.ledger import key_index
 from migrator.ledger.forgetting import forget_unlisted, mend_collisions
 from migrator.ledger.journal import recount
 from migrator.ledger.moved import changed_since, follow_moved, free_rolled_back, note_listed
@@ -44,7 +45,8 @@ class Intake:
     """Enters the pages of one source. The number of its scan tells a new signature from a second URL.
 
     What failed of `removed` sources becomes its own where it has that too: it may only have another name now. With
-    `marks` stored items are noted as met.
+    `marks` stored items are noted as met. With `unchecked`, for a ledger that lacks the index of keys, nobody looks
+    whether a key was there on an earlier page: see `latecomers`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Intake:
         removed: frozenset[int] = frozenset(),
         *,
         marks: bool = False,
+        unchecked: bool = False,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -68,11 +71,28 @@ class Intake:
         self._met: list[int] = []
         self._noted = (State.ROLLED_BACK, State.STORED) if marks else (State.ROLLED_BACK,)
         self._stand_there = False
+        self._unchecked = unchecked
         self.met_rows = False
 
     def enter(self, page: Page) -> int:
         """The number of new items; colliding ones count."""
-        found = self._without_own(page.items)
+        new, left_out = self._enter(page.items)
+        problems = enter_problems(self._connection, self._source, (*page.problems, *self._problems))
+        skipped = page.skipped + left_out
+        self._connection.execute(
+            "UPDATE scans SET cursor = ?, skipped = skipped + ?, problems = problems + ?, collisions = collisions + ?"
+            " WHERE source = ?",
+            (page.cursor, skipped, problems, self._collisions, self._source),
+        )
+        return new
+
+    def enter_again(self, items: Sequence[Item]) -> None:
+        """Enters what a page had that was entered before; whoever calls this counts collisions anew."""
+        self._enter(items)
+
+    def _enter(self, items: Sequence[Item]) -> tuple[int, int]:
+        """How many are new, and how many are none to be moved."""
+        found = self._without_own(items)
         rows = RowIntake(self._connection, self._source) if any(item.row for item in found) else None
         if rows:
             self.met_rows = True
@@ -81,17 +101,10 @@ class Intake:
         if rows:
             rows.enter(found, numbers, fresh=isinstance(numbers, range))
             self._problems += rows.problems
-        problems = enter_problems(self._connection, self._source, (*page.problems, *self._problems))
         if self._met:
             note_listed(self._connection, self._met, self._scan)
         self._moves.write(self._connection)
-        skipped = page.skipped + len(page.items) - len(found)
-        self._connection.execute(
-            "UPDATE scans SET cursor = ?, skipped = skipped + ?, problems = problems + ?, collisions = collisions + ?"
-            " WHERE source = ?",
-            (page.cursor, skipped, problems, self._collisions, self._source),
-        )
-        return new
+        return new, len(items) - len(found)
 
     def _without_own(self, items: Sequence[Item]) -> Sequence[Item]:
         """`items` but for objects that this ledger has put where they were found."""
@@ -99,6 +112,8 @@ class Intake:
         if not places:
             return items
         self._stand_there = True
+        if self._unchecked:
+            return items  # a ledger without its index has put nothing anywhere
         rows = self._connection.execute(
             "SELECT key, location FROM items WHERE key IN (SELECT value FROM json_each(?))"
             f" AND collides IS NULL AND ({_OURS}) UNION ALL SELECT key, '' FROM variants"
@@ -112,16 +127,17 @@ class Intake:
     def _items(self, items: Sequence[Item]) -> tuple[int, Sequence[int]]:
         """How many are new, and the ids of all: a range where every one is new and planned."""
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM items").fetchone()
-        in_place = [item for item in items if _was_listed_in_place(item)] if self._stand_there else []
-        if in_place:
-            # They stand there already: an item that comes from elsewhere to the same key collides with them.
-            new = self._insert(in_place, State.SKIPPED, Skip.IN_PLACE, last)
-            others = [item for item in items if not _was_listed_in_place(item)]
-            new += self._insert(others, State.PLANNED, "", last + new)
-        else:
-            new = self._insert(items, State.PLANNED, "", last)
-            if new == len(items):
-                return new, range(last + 1, last + 1 + new)
+        wanted = list({_identity(item): item for item in items}.values()) if self._unchecked else items
+        # They stand there already: an item that comes from elsewhere to the same key collides with them.
+        in_place = [item for item in wanted if _was_listed_in_place(item)] if self._stand_there else []
+        others = [item for item in wanted if not _was_listed_in_place(item)] if in_place else wanted
+        new = self._insert(in_place, State.SKIPPED, Skip.IN_PLACE, last) if in_place else 0
+        new += self._insert(others, State.PLANNED, "", last + new)
+        if new == len(items) and not in_place:
+            return new, range(last + 1, last + 1 + new)
+        if self._unchecked:
+            entered = {_identity(item): number for number, item in enumerate((*in_place, *others), last + 1)}
+            return new, [entered[_identity(item)] for item in items]
         numbers = self._meet(items, last)
         return new + self._collisions, numbers
 
@@ -231,6 +247,10 @@ def _differ(now: str | None, before: str | None) -> bool:
     return bool(now and before) and now != before
 
 
+def _identity(item: Item) -> tuple[str, str, str | None]:
+    return item.key, item.location, item.signed
+
+
 def _was_listed_in_place(item: Item) -> bool:
     """Whether a listing showed it under its own key. A row that says so proves nothing: the transfer will look."""
     return item.here == item.key and item.fingerprint is not None
@@ -277,7 +297,7 @@ def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> Non
 def finish_scan(connection: sqlite3.Connection, source: int) -> None:
     """Everything was seen."""
     number = scan_number(connection, source)
-    if number > 1:
+    if number > 1 and not key_index.is_missing(connection):
         forget_unlisted(connection, source)
         free_rolled_back(connection, source, number)
         if marks(connection, source):

@@ -16,7 +16,8 @@ from migrator.ledger.connection import close_writer, ledger_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-_Job = tuple[Work[Any], "Future[Any]"]
+_Job = tuple[Work[Any], "Future[Any]", bool]
+"""Work, its result, and whether it makes its transactions itself."""
 
 _TOGETHER = 16
 """Jobs that may share a transaction: enough to spread an fsync, few enough that none waits long for its neighbours."""
@@ -33,6 +34,7 @@ class Writer:
         self._path = path
         self._audit = audit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._next: _Job | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name=f"ledger {path.stem}", daemon=True)
         self._thread.start()
@@ -41,6 +43,10 @@ class Writer:
         """The result of `work`, once its transaction is committed. Cancelled before it began, it never runs."""
         return await asyncio.wrap_future(self._submit(work))
 
+    async def run_alone(self, work: Work[T]) -> T:
+        """The result of `work`, which begins and commits by itself. Cancelled before it began, it never runs."""
+        return await asyncio.wrap_future(self._submit(work, alone=True))
+
     def close(self) -> None:
         """Finishes what was handed in and closes the connection. Idempotent; blocks."""
         if not self._closed:
@@ -48,26 +54,41 @@ class Writer:
             self._jobs.put(None)
         self._thread.join()
 
-    def _submit(self, work: Work[T]) -> "Future[T]":
+    def _submit(self, work: Work[T], *, alone: bool = False) -> "Future[T]":
         if self._closed:
             raise LedgerError(f"{self._path} is closed")
         future: Future[T] = Future()
-        self._jobs.put((work, future))
+        self._jobs.put((work, future, alone))
         return future
 
     def _serve(self) -> None:
         try:
-            while (first := self._jobs.get()) is not None:
-                self._transact(first)
+            while (first := self._first()) is not None:
+                if first[2]:
+                    self._execute(first)
+                else:
+                    self._transact(first)
         finally:
             close_writer(self._connection)
             self._audit.close()
+
+    def _first(self) -> _Job | None:
+        first, self._next = self._next, None
+        return first or self._jobs.get()
+
+    def _execute(self, job: _Job) -> None:
+        work, future, _ = job
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work(self._connection))
+            except Exception as error:
+                future.set_exception(self._translated(error))
 
     def _transact(self, first: _Job) -> None:
         begun: list[Future[Any]] = []
         results: dict[Future[Any], Any] = {}
         try:
-            for work, future in self._waiting(first):
+            for work, future, _ in self._waiting(first):
                 if future.set_running_or_notify_cancel():
                     begun.append(future)
                     if not self._connection.in_transaction:
@@ -80,7 +101,7 @@ class Writer:
             self._undo()
             for future in begun:
                 if not future.done():
-                    future.set_exception(ledger_error(error, self._path) if isinstance(error, sqlite3.Error) else error)
+                    future.set_exception(self._translated(error))
         else:
             for future, result in results.items():
                 future.set_result(result)
@@ -94,6 +115,9 @@ class Writer:
                 return
             if job is None:
                 self._jobs.put(None)
+                return
+            if job[2]:
+                self._next = job
                 return
             yield job
 
@@ -111,9 +135,10 @@ class Writer:
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
             self._audit.forget(mark)
-            future.set_exception(
-                ledger_error(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
-            )
+            future.set_exception(self._translated(error))
+
+    def _translated(self, error: Exception) -> Exception:
+        return ledger_error(error, self._path) if isinstance(error, sqlite3.Error | OSError) else error
 
     def _undo(self) -> None:
         self._audit.forget()

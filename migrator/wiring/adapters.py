@@ -190,8 +190,8 @@ def make_copier(config: Config, bucket: str, store: Store) -> Copier | None:
 
 
 @contextlib.asynccontextmanager
-async def open_ledger(config: Config) -> AsyncIterator[SqliteLedger]:
-    """The ledger, locked for this process, and sure to belong to this destination."""
+async def open_ledger(config: Config, *, planning: bool = False) -> AsyncIterator[SqliteLedger]:
+    """The ledger, locked for this process, and sure to belong to this destination; a plan may go on unfinished."""
     ledger = SqliteLedger.open(config.ledger_path, name=config.name)
     try:
         here = config.destination.url or f"{config.destination.bucket}/{config.destination.prefix}"
@@ -203,6 +203,8 @@ async def open_ledger(config: Config) -> AsyncIterator[SqliteLedger]:
                 f"the ledger {config.ledger_path} belongs to the destination {before}, not to {here}",
                 'give the new migration another "name", or put the destination back',
             )
+        if not planning:
+            await ledger.finish_plan()
         yield ledger
     finally:
         ledger.close()

@@ -41,7 +41,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
-from migrator.wiring.planning import begin_scans
+from migrator.wiring.planning import begin_scans, finish_plan
 from migrator.wiring.renewing import refuse_fixed_content
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
@@ -57,7 +57,8 @@ def migrate(config: Config, options: RunOptions, observer: Observer) -> Result:
     """Scans and moves what is left to do. Raises MigratorError when the run cannot even start."""
 
     async def run(stop: Stop) -> Result:
-        async with open_ledger(config) as ledger:
+        async with open_ledger(config, planning=True) as ledger:
+            await finish_plan(ledger, observer)
             return await _migrate(config, options, observer, ledger, stop)
 
     return loop.run(interruptible(run, AGAIN))
@@ -227,12 +228,15 @@ async def _plan(
     async def scan_all() -> None:
         for source in sources:
             await scan(source, ledger, observer, stop.event, lambda: None)
+        if not stop.event.is_set():
+            await finish_plan(ledger, observer)
 
-    async with open_ledger(config) as ledger:
+    async with open_ledger(config, planning=True) as ledger:
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
-        await begin_scans(config, ledger, chosen, observer, again=True)
+        # A plan that was stopped goes on, and begins only what is due otherwise.
+        await begin_scans(config, ledger, chosen, observer, again=not ledger.plan_unfinished, moves=False)
         stop.heed()
         scanning = asyncio.create_task(scan_all())
         try:

@@ -16,22 +16,42 @@ _ELSEWHERE = {
 }
 """Keys of a source that change how its objects are reached or what is made of them, not which they are."""
 
+_MANY = 5_000_000
+"""Objects whose keys are not told apart in a moment."""
+
 
 async def begin_scans(
-    config: Config, ledger: SqliteLedger, chosen: Sequence[SourceConfig], observer: Observer, *, again: bool
+    config: Config,
+    ledger: SqliteLedger,
+    chosen: Sequence[SourceConfig],
+    observer: Observer,
+    *,
+    again: bool,
+    moves: bool = True,
 ) -> None:
     """Begins the scans of `chosen` sources that are due: those that never began, whose configuration has changed, and
     with `again` those that have seen everything.
 
     A source that the configuration no longer has takes its plan with it. What another one has too must be found
-    there, so all are due then.
+    there, so all are due then. Where nothing moves meanwhile, a plan of everything starts over: `finish_plan` ends it.
     """
     listings = {source.name: listing_of(config, source) for source in config.sources}
     due = list(listings)
     if not await ledger.forget_removed(due):
         due = [s.name for s in chosen if await _due(ledger, s.name, listings[s.name], observer, again)]
+    if not moves:
+        await ledger.start_over(everything=len(due) == len(listings))
     for name in due:
         await ledger.begin_scan(name, listings[name], spare_shared=len(due) < len(listings))
+
+
+async def finish_plan(ledger: SqliteLedger, observer: Observer) -> None:
+    """Ends a plan that started over, in this process or in one that was stopped."""
+    if ledger.plan_unfinished:
+        planned = sum(one.items for one in await ledger.tallies())
+        if planned >= _MANY:
+            observer.event(EventKind.NOTE, f"looking for keys that two of {planned:,} objects have")
+        await ledger.finish_plan()
 
 
 async def _due(ledger: SqliteLedger, source: str, listing: str, observer: Observer, again: bool) -> bool:

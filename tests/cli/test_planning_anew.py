@@ -259,3 +259,18 @@ def test_what_was_rolled_back_leaves_nothing_to_an_item_that_gets_its_number(pro
     assert query(ledger, "SELECT state, variants FROM variant_progress") == [("stored", 3)]
     project.run("cleanup", "--yes")
     assert len(list((project.folder / "photos").glob("*.jpg"))) == 3, "nothing was verified yet"
+
+
+def test_a_plan_that_could_not_end_is_gone_on_with(project: Project) -> None:
+    write(project.folder / "photos", "a/1.txt", "b/1.txt")
+    away = project.folder / "more"
+    sources = directory("{name}", 'name = "photos"') + directory("more/{name}", 'name = "more"', root="more")
+    project.configure(sources)
+    write(away, "2.txt")
+    shutil.move(away, project.folder / "kept")
+    assert project.run("plan").status == 3
+    shutil.move(project.folder / "kept", away)
+    moved = project.run("migrate")
+    assert moved.status == 1
+    assert set(project.objects()) == {"1.txt", "more/2.txt"}
+    assert states(project) == {"stored": 2, "failed": 1}, "two locations for one key, from before the plan had ended"

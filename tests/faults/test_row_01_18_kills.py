@@ -145,6 +145,23 @@ def test_row_18_an_orphaned_upload_whose_source_has_shrunk_is_aborted(
         assert migration.check({}, failed={"recording.bin": "changed"}) == []
 
 
+def test_row_01_killed_while_it_plans_and_plans_again(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+    seed = fault_seed()
+    print(f"FAULT_SEED={seed}")
+    draw = random.Random(seed)
+    contents = write_tree(folder / "tree", {f"{n}.jpg": b"%d" % n for n in range(120)})
+    # What two sources have is told apart only when the plan ends.
+    sources = [tree_source(folder / "tree", name=name) for name in ("first", "again")]
+    migration = Migration(folder, bucket, endpoint=proxy.url, sources=sources)
+    migration.words = ("plan",)
+    for _ in range(fault_kills(3)):
+        run_killed(migration, proxy, draw, 3, requests=1)
+        assert migration.items() == dict.fromkeys(contents, ("planned", "")), f"FAULT_SEED={seed}"
+    migration.words = ("migrate",)
+    assert migration.run().status == 0
+    assert migration.check(contents) == [], f"FAULT_SEED={seed}"
+
+
 @pytest.mark.parametrize("server", ["moto", pytest.param("ceph20", marks=pytest.mark.slow)], indirect=True)
 def test_row_01_killed_while_a_changed_plan_replaces_the_old(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
     seed = fault_seed()
