@@ -84,7 +84,7 @@ def _status(name: str, seen: "Overview", holder: "Holder | None", pace: "Pace", 
     yield f"{name}: {_running(seen, holder)}"
     yield ""
     yield from totals(seen)
-    done = seen.total - seen.to_move
+    done = seen.items(State.STORED) + seen.items(State.SKIPPED)
     yield ""
     if seen.total:
         known = "" if seen.complete else " known so far (the scan is not complete)"

@@ -158,7 +158,7 @@ def troubles(seen: Overview, config_file: Path) -> Iterator[str]:
         yield ""
         yield words.waiting_for_variants(seen.waiting_rows)
     yield from problems(seen)
-    yield from collisions(seen)
+    yield from collisions(seen, config_file)
 
 
 def failed_variants(seen: Overview, config_file: Path) -> Iterator[str]:
@@ -198,18 +198,19 @@ def problems(seen: Overview) -> Iterator[str]:
     yield from _rest(seen.problem_count - len(seen.problems))
 
 
-def collisions(seen: Overview) -> Iterator[str]:
-    """Keys that two locations want."""
+def collisions(seen: Overview, config_file: Path) -> Iterator[str]:
+    """Keys that several locations want, those that most want first."""
     if not seen.collision_count:
         return
     yield ""
     number = words.count(seen.collision_count)
-    yield f"Two locations for one key: {number} (the first keeps it, the second is not moved)"
+    yield f"Two locations for one key: {number} (the first keeps it, others are not moved)"
     for each in seen.collisions:
         yield f"  {each.key}"
         yield f"    first   {each.first}"
-        yield f"    second  {each.location}"
-    yield from _rest(seen.collision_count - len(seen.collisions))
+        yield f"    second  {each.second}{words.and_others(each.number)}"
+    yield from _rest(seen.collision_count - seen.named_collisions)
+    yield f"  what to do  let `key` tell them apart, and run `{command('plan', config_file)}` again"
 
 
 def _rest(number: int) -> Iterator[str]:
@@ -241,7 +242,7 @@ def planned(
     yield from _labelled("disk", plan.disk.lines())
     yield from _examples(rows, seen)
     yield from problems(seen)
-    yield from collisions(seen)
+    yield from collisions(seen, config_file)
     yield ""
     if dry_run:
         yield "dry run: ledger and bucket are as they were"

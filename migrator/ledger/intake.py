@@ -10,7 +10,7 @@ import orjson
 from migrator.core.model import Fault, Item, Page, Problem, Skip, State
 from migrator.core.secrets import mask_text
 from migrator.ledger import key_index
-from migrator.ledger.forgetting import forget_unlisted, mend_collisions
+from migrator.ledger.forgetting import BATCH, forget_unlisted, mend_collisions
 from migrator.ledger.journal import recount
 from migrator.ledger.moved import changed_since, follow_moved, free_rolled_back, note_listed
 from migrator.ledger.row_intake import RowIntake
@@ -282,8 +282,7 @@ def scan_number(connection: sqlite3.Connection, source: int) -> int:
 
 
 def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> None:
-    """From the beginning, under the next number; the old problems are forgotten."""
-    connection.execute("DELETE FROM problems WHERE source = ?", (source,))
+    """From the beginning, under the next number; `forget_problems` comes next."""
     connection.execute(
         "INSERT INTO scans (source, number, listing, started_at) VALUES (?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
         " number = number + 1, cursor = NULL, skipped = 0, problems = 0, collisions = 0,"
@@ -292,6 +291,14 @@ def begin_scan(connection: sqlite3.Connection, source: int, listing: str) -> Non
         " listing = excluded.listing, finished_at = NULL, started_at = excluded.started_at",
         (source, listing, int(time.time())),
     )
+
+
+def forget_problems(connection: sqlite3.Connection, source: int) -> bool:
+    """Removes some of those that earlier scans of `source` met; whether there may be more."""
+    removed = connection.execute(
+        f"DELETE FROM problems WHERE id IN (SELECT id FROM problems WHERE source = ? LIMIT {BATCH})", (source,)
+    ).rowcount
+    return removed == BATCH
 
 
 def finish_scan(connection: sqlite3.Connection, source: int) -> None:

@@ -32,7 +32,7 @@ class Run(Struct, frozen=True):
 
 
 class FailedItem(Struct, frozen=True):
-    """An item that was not moved, and why. `first` is the location that has its key, when that is why."""
+    """An item that was not moved, and why."""
 
     source: str
     location: str
@@ -41,7 +41,15 @@ class FailedItem(Struct, frozen=True):
     fault: Fault
     message: str
     attempts: int
-    first: str | None = None
+
+
+class Collision(Struct, frozen=True):
+    """A key that several locations want: the `first` keeps it. `number` counts the others; `second` is one of them."""
+
+    key: str
+    first: str
+    second: str
+    number: int
 
 
 class SettledItem(Struct, frozen=True):

@@ -151,6 +151,8 @@ class SqliteLedger(Noting):
         """See the port."""
         # First that the scan is not complete, so that one that is killed here begins again.
         await self._for_source(source, lambda c, number: intake.begin_scan(c, number, listing))
+        while await self._for_source(source, intake.forget_problems):
+            pass
         await self._for_source(source, lambda c, number: forgetting.doubt_failed(c, number, spare_shared))
         await self._forget_plan(source, spare_shared)
 

@@ -27,7 +27,7 @@ from migrator.ledger.outcomes import PACE_SECONDS
 from migrator.ledger.record_view import FailedRecord
 from migrator.ledger.schema import pending
 from migrator.ledger.seal import Seal
-from migrator.ledger.seen import Difference, FailedItem, Pace, Run, Scan, SettledItem
+from migrator.ledger.seen import Collision, Difference, FailedItem, Pace, Run, Scan, SettledItem
 from migrator.ledger.variant_view import FailedVariant
 
 if TYPE_CHECKING:
@@ -220,11 +220,17 @@ class LedgerView:
         with translated(self.path):
             return journal.collision_count(self._connection)
 
-    def collisions(self, limit: int | None = None) -> Iterator[FailedItem]:
-        """The later ones of two locations with one key, in the order of the scan; `first` names the earlier."""
-        conflicts = ((source, name, kind) for source, name, kind in self._failed_kinds() if kind is Fault.CONFLICT)
-        found = (item for kind in conflicts for item in self._failed(*kind) if item.first)
-        return islice(found, limit)
+    def collisions(self, limit: int) -> list[Collision]:
+        """Keys that several locations want, those that most want first."""
+        rows = self._all(
+            "SELECT later.key, earlier.location, second.location, later.number FROM"
+            " (SELECT key, min(id) AS second, count(*) AS number FROM items WHERE collides IS NOT NULL GROUP BY key"
+            "  ORDER BY 3 DESC, 2 LIMIT ?) AS later"
+            " JOIN items AS second ON second.id = later.second JOIN items AS earlier ON earlier.id = second.collides"
+            " ORDER BY later.number DESC, later.second",
+            (limit,),
+        )
+        return [Collision(*row) for row in rows]
 
     def failures(self, limit: int | None = None) -> Iterator[FailedItem]:
         """Every failed item, collisions too: by source and fault, then in the order of the scan."""
@@ -244,12 +250,11 @@ class LedgerView:
 
     def _failed(self, source: int, name: str, fault: Fault) -> Iterator[FailedItem]:
         # One state, source and fault at a time: that is a run of the queue's index, so no other row is looked at.
-        for location, key, size, message, attempts, first in self._pages(
-            "SELECT items.id, items.location, items.key, items.size, items.message, items.attempts, earlier.location"
-            " FROM items LEFT JOIN items AS earlier ON earlier.id = items.collides WHERE items.state = 'failed'"
-            f" AND items.source = {source} AND items.fault = '{fault}' AND items.id > ? ORDER BY items.id"
+        for location, key, size, message, attempts in self._pages(
+            "SELECT id, location, key, size, message, attempts FROM items WHERE state = 'failed'"
+            f" AND source = {source} AND fault = '{fault}' AND id > ? ORDER BY id"
         ):
-            yield FailedItem(name, location, key, size, fault, message or "", attempts, first)
+            yield FailedItem(name, location, key, size, fault, message or "", attempts)
 
     def cleaned(self) -> "list[CleanedTally]":
         """Sources that were taken away, by source and state; no row is counted."""

@@ -42,8 +42,7 @@ def parts(seen: Overview, facts: Facts, sheet: Sheet) -> Iterator[Part]:
     if seen.failed:
         yield {"id": "failed", "title": "Failed objects", **_failed(seen)}
     if seen.collisions:
-        more = more_than(seen.collision_count, len(seen.collisions))
-        yield {"id": "conflicts", "title": "Two locations for one key", "collisions": seen.collisions, "more": more}
+        yield {"id": "conflicts", "title": "Two locations for one key", **_collisions(seen)}
     if seen.problems:
         more = more_than(seen.problem_count, len(seen.problems))
         yield {"id": "problems", "title": "Problems in the sources", "problems": seen.problems, "more": more}
@@ -150,6 +149,11 @@ def _variants(seen: Overview, sheet: Sheet) -> Part:
         "sheet": sheet,
         "figures": [each.figure() for each in sheet.shown],
     }
+
+
+def _collisions(seen: Overview) -> Part:
+    named = [(each, words.and_others(each.number)) for each in seen.collisions]
+    return {"collisions": named, "more": more_than(seen.collision_count, seen.named_collisions)}
 
 
 def _rows(seen: Overview) -> Part:

@@ -196,8 +196,9 @@ def _problems(seen: Overview) -> Iterator[str]:
         yield "## Two locations for one key"
         yield ""
         for each in seen.collisions:
-            yield f"- {_code(each.key)}: {_code(each.first or '-')} keeps it, {_code(each.location)} is not moved"
-        yield from _rest(seen.collision_count - len(seen.collisions))
+            others = f"{_code(each.second)}{words.and_others(each.number)}"
+            yield f"- {_code(each.key)}: {_code(each.first)} keeps it, not moved: {others}"
+        yield from _rest(seen.collision_count - seen.named_collisions)
 
 
 def _rest(number: int) -> Iterator[str]:

@@ -37,7 +37,7 @@ POINTS = 600
 
 
 class FailedItem(Protocol):
-    """A failed item; `location` is safe to show. `first` is the other location that has its key, if that is why."""
+    """A failed item; `location` is safe to show."""
 
     @property
     def source(self) -> str: ...
@@ -51,8 +51,19 @@ class FailedItem(Protocol):
     def message(self) -> str: ...
     @property
     def attempts(self) -> int: ...
+
+
+class Collision(Protocol):
+    """A key that several locations want: the `first` keeps it. `number` counts the others; `second` is one of them."""
+
     @property
-    def first(self) -> str | None: ...
+    def key(self) -> str: ...
+    @property
+    def first(self) -> str: ...
+    @property
+    def second(self) -> str: ...
+    @property
+    def number(self) -> int: ...
 
 
 class Scan(Protocol):
@@ -101,7 +112,7 @@ class View(Protocol):
     def tallies(self) -> Sequence[Tally]: ...
     def problems(self, limit: int | None = None) -> Iterator[tuple[str, Problem]]: ...
     def problem_count(self) -> int: ...
-    def collisions(self, limit: int | None = None) -> Iterator[FailedItem]: ...
+    def collisions(self, limit: int) -> Sequence[Collision]: ...
     def collision_count(self) -> int: ...
     def failures(self, limit: int | None = None) -> Iterator[FailedItem]: ...
     def examples(self, fault: Fault, limit: int) -> Sequence[FailedItem]: ...
@@ -159,8 +170,9 @@ class Overview(Struct, frozen=True):
     """The first failed items of each fault."""
     problems: tuple[Problem, ...]
     problem_count: int
-    collisions: tuple[FailedItem, ...]
+    collisions: tuple[Collision, ...]
     collision_count: int
+    """Locations that are not moved because another one has their key."""
     runs: tuple[PastRun, ...]
     capabilities: Capabilities | None
     failed_rows: tuple[FailedRecord, ...] = ()
@@ -202,6 +214,11 @@ class Overview(Struct, frozen=True):
     def rows_to_update(self) -> int:
         """Rows whose objects stand: a run would update them at once."""
         return self.records(RecordState.READY) + self.records(RecordState.INTENDED)
+
+    @property
+    def named_collisions(self) -> int:
+        """How many of them `collisions` tells of."""
+        return sum(each.number for each in self.collisions)
 
     @property
     def rows_left(self) -> int:

@@ -37,7 +37,8 @@ def overview_tree(seen: Overview) -> Tree:
         "first_problems": [asdict(problem) for problem in seen.problems],
         "collisions": seen.collision_count,
         "first_collisions": [
-            {"key": each.key, "first": each.first, "second": each.location} for each in seen.collisions
+            {"key": each.key, "first": each.first, "second": each.second, "not_moved": each.number}
+            for each in seen.collisions
         ],
         "records": {state.value: seen.records(state) for state in RecordState},
         "failed_records": seen.failed_records,

@@ -131,6 +131,11 @@ def count(number: int, one: str = "", many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def and_others(number: int) -> str:
+    """What follows the first of `number` things; nothing where it is the only one."""
+    return f" and {count(number - 1)} more" if number > 1 else ""
+
+
 def waiting_for_variants(rows: int) -> str:
     """What is said of rows whose objects stand without the variants that the rows refer to."""
     verb = "waits" if rows == 1 else "wait"

@@ -43,6 +43,16 @@ def test_status_after_a_plan_and_after_a_run(project: Project) -> None:
     assert "done    100 %, 2 of 2 objects" in done.out
 
 
+def test_what_failed_or_was_rolled_back_is_not_done(project: Project) -> None:
+    project.lots([f"http://{host}.example/a.jpg" for host in ("one", "two", "three")], key="{name}")
+    project.run("plan")
+    assert "done    0 %, 0 of 3 objects" in project.run("status").out
+    project.files(a="1", b="2")
+    project.run("migrate")
+    project.run("rollback", "--yes")
+    assert "done    0 %, 0 of " in project.run("status").out
+
+
 def test_status_says_who_holds_the_ledger(project: Project, site: Serve) -> None:
     project.files(**{f"f{number:03}": "x" for number in range(300)})
     running = project.start("migrate", "--json", "--concurrency", "1")

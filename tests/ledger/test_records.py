@@ -311,7 +311,7 @@ async def test_what_would_replace_an_object_in_place_collides_with_it(ledger: Sq
     await ledger.add("bucket", page([Item("s3://bucket/x.jpg", "a.jpg", 5, here="x.jpg"), stands]))
     assert await ledger.claim(10) == []
     with LedgerView.open(path) as view:
-        assert [(item.location, item.first) for item in view.collisions()] == [("s3://bucket/x.jpg", stands.location)]
+        assert [(found.second, found.first) for found in view.collisions(5)] == [("s3://bucket/x.jpg", stands.location)]
 
 
 async def test_what_the_ledger_put_somewhere_is_no_item(ledger: SqliteLedger, path: Path) -> None:

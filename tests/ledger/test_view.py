@@ -6,6 +6,7 @@ from sqlite_utils import Database
 
 from migrator.core.model import Fault, Item, Skip, Skipped
 from migrator.core.objects import Capabilities, Digest
+from migrator.ledger.seen import Collision
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from tests.ledger.making import failed, items, page, query, settle_all, stored
@@ -71,7 +72,7 @@ async def test_long_lists_come_whole_and_in_order(ledger: SqliteLedger, path: Pa
         assert [item.key for item in view.failures()] == names[:1250]
         assert [item.key for item in view.failures(limit=1100)] == names[:1100]
         assert [item.key for item in view.settled()] == names[1250:]
-        assert list(view.collisions()) == []
+        assert view.collisions(5) == []
         (example, *_) = view.examples(Fault.GONE, 3)
         assert example
         assert example.key == "00000"
@@ -113,3 +114,15 @@ async def test_large_items_and_their_parts_are_counted_while_they_wait(ledger: S
     with LedgerView.open(path) as view:
         assert view.large("films", 8, 8) == (2, 4)
         assert view.large("other", 8, 8) == (0, 0)
+
+
+async def test_keys_that_most_locations_want_come_first(ledger: SqliteLedger, path: Path) -> None:
+    wanted = {"twice.jpg": 2, "often.jpg": 5, "thrice.jpg": 3, "once.jpg": 1}
+    await ledger.add(
+        "lots", page(Item(f"https://h/{n}/{key}", key) for key, many in wanted.items() for n in range(many))
+    )
+    with LedgerView.open(path) as view:
+        often, thrice = view.collisions(2)
+        assert often == Collision("often.jpg", "https://h/0/often.jpg", "https://h/1/often.jpg", 4)
+        assert (thrice.key, thrice.number) == ("thrice.jpg", 2)
+        assert [found.key for found in view.collisions(9)] == ["often.jpg", "thrice.jpg", "twice.jpg"]
