@@ -123,12 +123,14 @@ class OpenUpload(Struct, frozen=True):
 class Stood(Struct, frozen=True):
     """What this ledger had stored under the key of an item that is stored once more.
 
+    at        when that was noted, in seconds since the epoch; None where it was found there, and nobody saw it put
     renewed   the source has changed since: what it has now takes the place of what was stored
     variants  (name, format) and ETag of each variant that was stored of it; of renewed items
     """
 
     etag: str
     sha256: bytes | None
+    at: int | None = None
     renewed: bool = False
     variants: tuple[tuple[tuple[str, str], str], ...] = ()
 

@@ -50,9 +50,9 @@ class Verdicts(Struct, frozen=True):
             return await self._way_back(task, standing)
         found = f"other bytes already stand under {task.key} ({standing.size} bytes; the source has {upload.size})"
         if ours:
-            found = (
-                f"{task.key} was written again since it was stored ({wrong or f'{standing.size} bytes stand there'})"
-            )
+            again = "may have been" if wrong and task.stood and standing.etag == task.stood.etag else "was"
+            what = wrong or f"{standing.size} bytes stand there"
+            found = f"{task.key} {again} written again since it was stored ({what})"
         return Failed(
             Fault.CONFLICT,
             f'{found}; set destination.on_conflict to "skip" or "overwrite", or move that object away',
@@ -85,8 +85,12 @@ class Verdicts(Struct, frozen=True):
             return True  # our own earlier put of a source that has changed since
         if self.versioned and standing.version_id not in UNVERSIONED:
             return True  # it stays beneath, as a version
-        # Another write would have another ETag: what has the old one was damaged where it stands.
-        return not same and stood.sha256 is not None and standing.etag == stood.etag
+        if standing.etag != stood.etag:
+            return False
+        if same:  # what it carries is wrong: as it was put, before the configuration asked for something else?
+            return stood.at is not None and standing.modified is not None and standing.modified <= stood.at
+        # Another write of other bytes would have another ETag: what has the old one was damaged where it stands.
+        return stood.sha256 is not None
 
     async def _same_bytes(self, task: Task, upload: Upload, standing: Standing) -> bool:
         if standing.size != upload.size:

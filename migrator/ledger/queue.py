@@ -26,8 +26,12 @@ from migrator.ledger.journal import source_numbers
 from migrator.ledger.outcomes import write_outcomes
 from migrator.ledger.rows import Moves
 from migrator.ledger.seal import Seal
+from migrator.ledger.variants import Named
 
-_TAKEN = "RETURNING id, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256, renewed"
+_TAKEN = (
+    "RETURNING id, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256,"
+    " iif(adopted, NULL, settled_at), renewed"
+)
 
 
 class Retried(NamedTuple):
@@ -106,16 +110,9 @@ class Queue:
                 again=again or unsure is not None or etag is not None,
                 present=key in present if self.surveyed else None,
                 upload=uploads.get(item),
-                stood=None
-                if etag is None
-                else Stood(
-                    etag,
-                    bytes.fromhex(sha256) if sha256 else None,
-                    renewed is not None,
-                    tuple(variants_stood.get(item, ())),
-                ),
+                stood=_stood(etag, stored, variants_stood.get(item, ())) if etag is not None else None,
             )
-            for item, source, location, key, size, fingerprint, fields, sealed, unsure, etag, sha256, renewed in rows
+            for item, source, location, key, size, fingerprint, fields, sealed, unsure, etag, *stored in rows
         ]
 
     def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
@@ -188,11 +185,14 @@ def retry(
     return Retried(planned, records.retry(connection, faults, sources), again)
 
 
-def _variants_stood(
-    connection: sqlite3.Connection, items: Sequence[int]
-) -> dict[int, list[tuple[tuple[str, str], str]]]:
+def _stood(etag: str, stored: Sequence[Any], made: Sequence[tuple[Named, str]]) -> Stood:
+    sha256, at, renewed = stored
+    return Stood(etag, bytes.fromhex(sha256) if sha256 else None, at, renewed is not None, tuple(made))
+
+
+def _variants_stood(connection: sqlite3.Connection, items: Sequence[int]) -> dict[int, list[tuple[Named, str]]]:
     """(name, format) and ETag of the variants of these items that are stored."""
-    found: dict[int, list[tuple[tuple[str, str], str]]] = {}
+    found: dict[int, list[tuple[Named, str]]] = {}
     if items:
         for item, name, image_format, etag in connection.execute(
             f"SELECT item, name, format, etag FROM variants WHERE etag IS NOT NULL AND item IN ({_numbers(items)})"

@@ -226,3 +226,28 @@ def test_variants_that_are_missing_are_made_again(project: Project) -> None:
 def test_it_goes_with_no_other_choice(moved: Project, other: list[str]) -> None:
     ended = moved.run("retry", "--verified", "missing", *other)
     assert (ended.status, "--verified goes with neither" in ended.err) == (2, True)
+
+
+def test_headers_that_the_configuration_asks_for_since_come_to_what_is_stored(project: Project) -> None:
+    def caching(seconds: int) -> None:
+        project.files(a="photo a", b="photo b", c="photo c")
+        config = project.folder / "migrator.toml"
+        wanted = f'[destination]\ncache_control = "max-age={seconds}"'
+        config.write_text(config.read_text().replace("[destination]", wanted))
+
+    caching(60)
+    assert project.run("migrate", "--limit", "2").status == 5
+    caching(3600)
+    assert project.run("migrate").status == 0
+    edited = "a.txt"
+    put(project, edited, b"photo a", CacheControl="max-age=7", ContentType="text/plain", Metadata=mark(project, edited))
+    with closing(sqlite3.connect("checkpoints/trial.db")) as ledger:
+        # The edition came a while later than it does here.
+        ledger.execute("UPDATE items SET settled_at = settled_at - 60 WHERE key = ?", (edited,))
+        ledger.commit()
+    moved = again(project, "differ")
+    assert moved.status == 1
+    assert "a.txt may have been written again since it was stored (its cache-control is max-age=7" in moved.out
+    client = project.server.client()
+    said = {k: client.head_object(Bucket=project.bucket, Key=k)["CacheControl"] for k in project.objects()}
+    assert said == {edited: "max-age=7", "b.txt": "max-age=3600", "c.txt": "max-age=3600"}

@@ -20,6 +20,7 @@ class Kept:
     upload: Upload
     etag: str
     version_id: str | None
+    modified: float | None = None
 
 
 @dataclass(slots=True)
@@ -135,6 +136,7 @@ class MemoryStore:
             dict(kept.upload.metadata),
             sha256,
             proven=self.keeps_checksum,
+            modified=kept.modified,
             headers=kept.upload.headers,
         )
 

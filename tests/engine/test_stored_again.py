@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from msgspec import structs
 
 from migrator.core.model import Failed, Outcome, Stood, Stored, Task
 from migrator.core.objects import PUT_ID, Upload
@@ -54,6 +55,30 @@ async def test_what_was_written_again_is_not(body: bytes, kind: str) -> None:
     verdict = await world.decide()
     assert isinstance(verdict, Failed)
     assert "was written again since it was stored" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("modified", "stored_at", "replaced"),
+    [
+        (999, 1000, True),
+        (1000, 1000, True),
+        (1001, 1000, False),
+        (None, 1000, False),
+        (999, None, False),
+    ],
+)
+async def test_the_right_bytes_that_carry_what_is_no_longer_asked_for_are_replaced_unless_somebody_wrote_them_since(
+    modified: float | None, stored_at: int | None, replaced: bool
+) -> None:
+    world = World()
+    world.upload = structs.replace(world.upload, content_type="image/png")
+    world.store.objects[KEY][-1].modified = modified
+    verdict = await world.decide(a_task(KEY, stood=Stood(world.stood.etag, SHA256, stored_at)))
+    if replaced:
+        assert verdict == Replace(world.stood.etag, None)
+    else:
+        assert isinstance(verdict, Failed)
+        assert "may have been written again since it was stored (its content type is image/jpeg" in verdict.message
 
 
 async def test_unless_it_stays_beneath_as_a_version() -> None:

@@ -6,7 +6,17 @@ from migrator.core.model import Stood
 from migrator.core.records import Recorded
 from migrator.core.verification import Match, Verification
 from migrator.ledger.sqlite import SqliteLedger
-from tests.ledger.making import DIGEST, page, recount, recount_records, settle_all, stored, tallied, tallied_records
+from tests.ledger.making import (
+    DIGEST,
+    page,
+    query,
+    recount,
+    recount_records,
+    settle_all,
+    stored,
+    tallied,
+    tallied_records,
+)
 from tests.ledger.test_records import a_change, a_row, each, states, store_all
 from tests.ledger.test_verifications import expected
 
@@ -28,7 +38,8 @@ async def test_items_are_planned_and_rows_that_were_ready_wait_for_them(ledger: 
     assert (tallied(path), tallied_records(path)) == (recount(path), recount_records(path))
     claimed = await ledger.claim(10)
     assert [(task.key, task.again) for task in claimed] == [("1.jpg", True), ("2.jpg", True)]
-    assert {task.stood for task in claimed} == {Stood("etag", DIGEST)}
+    (at,) = query(path, "SELECT DISTINCT settled_at FROM items")[0]
+    assert {task.stood for task in claimed} == {Stood("etag", DIGEST, at)}
     await ledger.release(claimed)
     await settle_all(ledger, await ledger.leftovers(10), stored())
     assert await states(ledger) == {("recorded", ""): 1, ("ready", ""): 2}, (
