@@ -55,7 +55,8 @@ class Commands(TyperGroup):
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "preparing": ("init", "setup", "test-connection", "smoke"),
-    "moving": ("plan", "migrate", "retry"),
+    "moving": ("plan", "migrate"),
+    "retrying": ("retry",),
     "copying": ("copy",),
     "looking": ("status", "report"),
     "history": ("runs", "events"),

@@ -1,6 +1,6 @@
-"""Commands that move, or say what would move: plan, migrate, retry."""
+"""Commands that move, or say what would move: plan, migrate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,10 +22,9 @@ from migrator.cli.options import (
     RetryFailed,
     SourceNames,
     Verbose,
-    Verified,
 )
 from migrator.cli.output import Output, observing
-from migrator.cli.summary import after_run, command, planned
+from migrator.cli.summary import after_run, planned
 from migrator.core.errors import ConfigError, LedgerError
 from migrator.core.model import State
 from migrator.core.objects import CopyMode
@@ -109,83 +108,6 @@ def migrate(
         limit, chosen, seconds(max_duration), retry_failed, rescan, only_variants, copy_mode=copy_mode
     )
     return move(output, config, options, config_file)
-
-
-def retry(
-    fault: Annotated[
-        list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only this fault; may be given several times.")
-    ] = None,
-    rolled_back: Annotated[
-        bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
-    ] = False,
-    verified: Verified = None,
-    changed: Annotated[
-        bool,
-        typer.Option("--changed", help="Not what failed, but stored objects whose sources have changed since."),
-    ] = False,
-    config_file: ConfigFile = CONFIG_FILE,
-    source: SourceNames = None,
-    as_json: Json = False,
-) -> int:
-    """Put failed items back in the queue.
-
-    What `verify` found missing is stored again from its source. What differs is replaced only where nothing is lost:
-    when it was damaged where it stands, stays beneath as a version, or is backed up (on_conflict = "overwrite").
-    What has changed at its source since it was stored takes the place of what was stored, and of nothing else.
-
-    \b
-    Examples:
-      migrator retry                       all failed items
-      migrator retry --fault transient     those of one fault
-      migrator retry --fault gone --fault forbidden --source lots
-      migrator retry --rolled-back         what was rolled back: `migrator migrate` moves it again
-      migrator retry --verified missing    what `migrator verify` did not find
-      migrator retry --changed             what the last scan saw changed since it was stored
-    """
-    from migrator import wiring
-    from migrator.core.verification import Match
-    from migrator.reports import words
-
-    _check_retry(fault or [], rolled_back=rolled_back, verified=bool(verified), changed=changed)
-    config = wiring.load_config(config_file, {})
-    found = tuple(Match(each.value) for each in verified or ())
-    items, records, variants = wiring.retry(
-        config, tuple(fault or ()), tuple(source or ()), rolled_back=rolled_back, verified=found, changed=changed
-    )
-    output = Output(as_json=as_json)
-    if as_json:
-        output.emit({"planned": items, "records": records, "variants": variants})
-    elif items or records or variants:
-        counted = ((items, "item"), (records, "row"), (variants, "variant"))
-        said = [words.count(number, word) for number, word in counted if number]
-        output.say([f"{' and '.join(said)} planned again; `{command('migrate', config_file)}` tries them"])
-    else:
-        output.say([f"nothing {_sought(found, rolled_back=rolled_back, changed=changed)}; nothing changed"])
-    return 0
-
-
-def _sought(verified: Sequence[str], *, rolled_back: bool, changed: bool) -> str:
-    """What there was nothing of."""
-    if verified:
-        return f"was found {' or '.join(verified)} by the last verify that could be stored again"
-    if changed:
-        return "that is stored was seen to have changed since by the last scan (`migrator plan` looks)"
-    return "was rolled back" if rolled_back else "of that kind has failed"
-
-
-def _check_retry(faults: Sequence[str], *, rolled_back: bool, verified: bool, changed: bool) -> None:
-    """Raises ConfigError for what does not go together, and for faults that there are not."""
-    from migrator.core.model import Fault
-
-    if rolled_back and faults:
-        raise ConfigError("--rolled-back and --fault exclude each other: what was rolled back has not failed")
-    if verified and (faults or rolled_back):
-        raise ConfigError("--verified goes with neither --fault nor --rolled-back: what was verified stood there")
-    if changed and (faults or rolled_back or verified):
-        raise ConfigError("--changed goes alone, or with --source: what has changed is stored")
-    unknown = sorted(set(faults) - set(Fault))
-    if unknown:
-        raise ConfigError(f"--fault {unknown[0]}: there is no such fault", hint=f"faults are {', '.join(Fault)}")
 
 
 def move(output: Output, config: "Config", options: "RunOptions", config_file: Path) -> int:
@@ -282,4 +204,4 @@ def seconds(text: str | None) -> float | None:
         raise ConfigError(f"--max-duration {text}: {error}") from None
 
 
-commands: dict[str, Callable[..., Any]] = {"plan": plan, "migrate": migrate, "retry": retry}
+commands: dict[str, Callable[..., Any]] = {"plan": plan, "migrate": migrate}

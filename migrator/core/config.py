@@ -355,6 +355,10 @@ class Config(Section):
         """The variants that are made of the images of `source`."""
         return tuple(each for each in self.variants if source.variants is None or each.name in source.variants)
 
+    def wanted_variants(self, source: SourceConfig) -> tuple[tuple[str, str], ...]:
+        """The same by (name, format)."""
+        return tuple((each.name, image_format) for each in self.variants_of(source) for image_format in each.formats)
+
     @property
     def ledger_path(self) -> Path:
         """The ledger of this migration."""

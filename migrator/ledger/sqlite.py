@@ -346,6 +346,15 @@ class SqliteLedger(Noting):
         """Stored items whose source was seen to be another one since are planned again, as it is now."""
         return await self._writer.run(lambda c: again.plan_changed(c, journal.chosen(c, sources)))
 
+    async def plan_variants(self, wanted: Mapping[str, Sequence[tuple[str, str]]]) -> Retried:
+        """Stored variants that are `wanted`, by source, are planned again, to be made as the configuration is now."""
+
+        def work(connection: sqlite3.Connection) -> Retried:
+            numbered = {journal.source_number(connection, name): named for name, named in wanted.items()}
+            return Retried(0, 0, variants.plan_stored(connection, numbered))
+
+        return await self._writer.run(work)
+
     async def stale_uploads(self) -> list[tuple[str, str]]:
         """(key, upload id) of multipart uploads that no item needs any more: abort them, then `forget_upload`."""
         return await self._writer.run(journal.stale_uploads)

@@ -2,11 +2,11 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from migrator.core.model import Lacking, Made, State, Task, VariantOutcome, VariantTally
+from migrator.core.model import Lacking, Made, State, Stood, Task, VariantOutcome, VariantTally
 from migrator.core.secrets import mask_text
 from migrator.ledger.rows import change_rows, plain
 from migrator.ledger.seal import Seal
@@ -18,7 +18,15 @@ _COLUMNS = (
     "item, name, format, key, state, fault, message, size, sha256, etag, version_id, content_type, width, height,"
     " quality, encodes, seconds, adopted, replaced, run, settled_at"
 )
-_REPLACED = ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[3:])
+_UNKNOWN = ("planned", None)
+"""State and ETag of a variant that was never looked for."""
+_REPLACED = ", ".join(
+    # One that fails keeps the ETag of what was stored of it before: only that may be replaced.
+    "etag = iif(excluded.state = 'failed', variants.etag, excluded.etag)"
+    if column == "etag"
+    else f"{column} = excluded.{column}"
+    for column in _COLUMNS.split(", ")[3:]
+)
 
 
 def require(connection: sqlite3.Connection, source: int, needed: Sequence[Named]) -> None:
@@ -129,6 +137,27 @@ def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, wanted: 
     return len(rows)
 
 
+def plan_stored(connection: sqlite3.Connection, wanted: Mapping[int, Sequence[Named]]) -> int:
+    """Stored variants that are `wanted` of their source, by its number, are planned again: how many.
+
+    They keep their ETag: what is made anew takes the place of the object that has it, and of nothing else.
+    """
+    found = 0
+    for source, pairs in wanted.items():
+        for name, image_format in pairs:
+            rows = connection.execute(
+                "SELECT variants.id, variants.item FROM variants JOIN items ON items.id = variants.item"
+                " WHERE items.source = ? AND variants.name = ? AND format = ? AND variants.state = 'stored'"
+                " AND variants.etag IS NOT NULL",
+                (source, name, image_format),
+            ).fetchall()
+            change_state(connection, [(item, name, image_format) for _, item in rows], "stored", "planned")
+            numbers = orjson.dumps([variant for variant, _ in rows]).decode()
+            connection.execute("DELETE FROM verified WHERE variant IN (SELECT value FROM json_each(?))", (numbers,))
+            found += len(rows)
+    return found
+
+
 def change_state(connection: sqlite3.Connection, names: Sequence[tuple[int, str, str]], now: str, then: str) -> None:
     """Moves those of these variants, (item, name, format), that are in the state `now` to `then`."""
     found = connection.execute(
@@ -172,7 +201,7 @@ def lacking(
     only = f" AND {asked}" if planned_only else ""
     rows = connection.execute(
         "SELECT id, source, location, key, size, fingerprint, fields, sealed, coalesce(stored_size, size), sha256,"
-        " content_type, without_original, (SELECT json_group_array(json_array(name, format, state)) FROM variants"
+        " content_type, without_original, (SELECT json_group_array(json_array(name, format, state, etag)) FROM variants"
         " WHERE item = items.id) FROM items WHERE id > ?"
         f" AND source IN ({numbers}) AND (+state = '{State.STORED}' OR (+state = '{State.SKIPPED}'"
         f" AND fault IN ('identical', 'in-place'))){only} ORDER BY id LIMIT ?",
@@ -182,8 +211,8 @@ def lacking(
     for row in rows:
         item, source, location, key, size, fingerprint, fields, sealed, stored, sha256, kind, without, states = row
         name, named = wanted[source]
-        known = {(one, image_format): state for one, image_format, state in orjson.loads(states)}
-        left = tuple(one for one in named if known.get(one, "planned") == "planned")
+        known = {(one, image_format): (state, etag) for one, image_format, state, etag in orjson.loads(states)}
+        left = tuple(one for one in named if known.get(one, _UNKNOWN)[0] == "planned")
         if not left or (kind and not kind.startswith("image/")):
             continue
         task = Task(
@@ -197,7 +226,14 @@ def lacking(
             fields=orjson.loads(fields) if fields else None,
             signed=seal.url(sealed),
             again=True,
+            stood=_stood((one, known.get(one, _UNKNOWN)[1]) for one in left),
         )
         digest = bytes.fromhex(sha256) if sha256 else None
         found.append(Lacking(task, stored or 0, digest, kind or "", not without, left))
     return found, rows[-1][0] if len(rows) == limit else None
+
+
+def _stood(wanted: Iterable[tuple[Named, str | None]]) -> Stood | None:
+    """What was stored of variants that are to be made anew."""
+    stored = tuple((named, etag) for named, etag in wanted if etag)
+    return Stood("", None, variants=stored) if stored else None

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from migrator.wiring.checking import Check, lifecycle_rules, setup, smoke, test_connection
     from migrator.wiring.cleaning import CleanupResult, cleanup
     from migrator.wiring.leftovers import Found, OrphansResult, orphans
-    from migrator.wiring.moving import PlanResult, migrate, plan, retry
+    from migrator.wiring.moving import PlanResult, migrate, plan
     from migrator.wiring.proving import VerifyResult, verify
     from migrator.wiring.rendering import Previewed
+    from migrator.wiring.retrying import Again, retry
     from migrator.wiring.undoing import RollbackResult, rollback
 
 __all__ = [
+    "Again",
     "Check",
     "CleanupResult",
     "Found",
@@ -65,8 +67,9 @@ _HOMES = {
     "checking": ("Check", "lifecycle_rules", "setup", "smoke", "test_connection"),
     "cleaning": ("CleanupResult", "cleanup"),
     "leftovers": ("Found", "OrphansResult", "orphans"),
-    "moving": ("PlanResult", "Result", "RunOptions", "migrate", "plan", "retry"),
+    "moving": ("PlanResult", "Result", "RunOptions", "migrate", "plan"),
     "proving": ("VerifyResult", "verify"),
+    "retrying": ("Again", "retry"),
     "undoing": ("RollbackResult", "rollback"),
 }
 """Where each name lives: a command loads what it needs, and not what the others need."""

@@ -17,14 +17,12 @@ from migrator.core.errors import Interrupted, MigratorError, ObjectError, Prefli
 from migrator.core.model import State, Summary
 from migrator.core.objects import Capabilities
 from migrator.core.ports import EventKind, Observer, Store
-from migrator.core.verification import Match
 from migrator.engine.probe import Finding, Probe, patiently
 from migrator.engine.recording import Recording
 from migrator.engine.run import SCAN_ENDS, Result, Run, RunOptions
 from migrator.engine.scan import scan
 from migrator.engine.stopping import Stop, interruptible
 from migrator.engine.worker import Worker
-from migrator.ledger.queue import Retried
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
 from migrator.wiring.adapters import (
@@ -42,8 +40,8 @@ from migrator.wiring.adapters import (
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
 from migrator.wiring.planning import begin_scans, finish_plan
-from migrator.wiring.renewing import refuse_fixed_content
 from migrator.wiring.same_destination import refuse_another_destination
+from migrator.wiring.since_stored import tell_what_changed
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
 
 if TYPE_CHECKING:
@@ -78,11 +76,12 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         asking = prepared(config, chosen, options.copy_mode, bucket, store, ledger, known, observer)
         ready = await opened.enter_async_context(asking)
         await _list_first(config, ready, ledger, store, observer)
-        wanted = {source.name: _variants_of(config, source) for source in chosen}
+        wanted = {source.name: config.wanted_variants(source) for source in chosen}
         if options.retry_failed:
             await ledger.retry(None, options.sources or None, wanted)
         again = options.rescan or await _nothing_left(ledger, chosen)
         await begin_scans(config, ledger, chosen, observer, again=again)
+        await tell_what_changed(config, ledger, observer)
         run = await ledger.begin_run("migrate", config.digest)
         reader, renderer = make_reader(config), make_renderer(config)
         opened.push_async_callback(reader.close)
@@ -125,10 +124,6 @@ def _recording(
     if records is None:
         return None
     return Recording(ledger, records, records.names, observer, stop, stop.event, config.transfer.retries)
-
-
-def _variants_of(config: Config, source: SourceConfig) -> tuple[tuple[str, str], ...]:
-    return tuple((variant.name, name) for variant in config.variants_of(source) for name in variant.formats)
 
 
 @asynccontextmanager
@@ -235,6 +230,7 @@ async def _plan(
         bucket = await chosen_bucket(config, ledger)
         sources = [make_source(source, config, bucket) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
+        await tell_what_changed(config, ledger, observer)
         # A plan that was stopped goes on, and begins only what is due otherwise.
         await begin_scans(config, ledger, chosen, observer, again=not ledger.plan_unfinished, moves=False)
         stop.heed()
@@ -254,33 +250,3 @@ async def _plan(
         await ledger.finish_run(run, status, {}, (0, 0))
     error = Interrupted(stop.signal_number, stop.reason, SCAN_AGAIN) if stop.signal_number else None
     return PlanResult(summary, config.ledger_path, temporary, error)
-
-
-def retry(
-    config: Config,
-    faults: Sequence[str],
-    names: Sequence[str],
-    *,
-    rolled_back: bool = False,
-    verified: Sequence[Match] = (),
-    changed: bool = False,
-) -> Retried:
-    """Puts failed items and records back in their queues, or what was rolled back, `verified` as wrong or `changed`
-    since it was stored: how many.
-    """
-    chosen = [source.name for source in selected(config, names)] if names else None
-    if changed:
-        refuse_fixed_content(config, selected(config, names))
-
-    async def run() -> Retried:
-        async with open_ledger(config) as ledger:
-            if rolled_back:
-                return await ledger.plan_again(chosen)
-            if changed:
-                return await ledger.plan_changed(chosen)
-            wanted = {source.name: _variants_of(config, source) for source in config.sources}
-            if verified:
-                return await ledger.plan_verified(verified, chosen, wanted)
-            return await ledger.retry(list(faults) or None, chosen, wanted)
-
-    return loop.run(run())

@@ -167,4 +167,4 @@ def test_rows_that_hold_what_only_the_former_bytes_have_refuse_it(project: Proje
 @pytest.mark.parametrize("other", [["--rolled-back"], ["--fault", "gone"], ["--verified", "missing"]])
 def test_it_goes_with_no_other_choice(moved: Project, other: list[str]) -> None:
     ended = moved.run("retry", "--changed", *other)
-    assert (ended.status, "--changed goes alone" in ended.err) == (2, True)
+    assert (ended.status, "exclude each other" in ended.err) == (2, True)

@@ -256,3 +256,46 @@ def test_images_that_stand_in_their_place_get_their_variants(project: Project) -
     originals = {"b.jpg": 1, "done/a.jpg": 1, "done/b.jpg": 1, "done/c.jpg": 1}
     assert versions(project) == originals | {f"thumbs/{name}/thumb.jpg": 1 for name in PHOTOS}
     assert seen(project, "migrate")["made_variants"] == 0
+
+
+def width(body: bytes) -> int:
+    with Image.open(io.BytesIO(body)) as image:
+        return image.width
+
+
+def test_variants_that_are_configured_otherwise_since_are_made_anew(project: Project) -> None:
+    fill(project)
+    project.configure(SOURCE + THUMB + WIDE)
+    assert project.run("migrate").status == 0
+    before = project.objects()
+    client = project.server.client()
+    mark = client.head_object(Bucket=project.bucket, Key="b/thumb.jpg")["Metadata"]
+    client.put_object(Bucket=project.bucket, Key="b/thumb.jpg", Body=b"touched up", Metadata=mark)
+    version(project)
+    project.configure(SOURCE + THUMB.replace("40", "24") + WIDE)
+    moved = project.run("migrate")
+    assert "`migrator retry --variant thumb` makes them anew" in moved.err
+    assert "changed since" not in project.run("migrate").err, "once is enough"
+    assert width(project.objects()["a/thumb.jpg"]) == 40, "nobody asked for it"
+    assert "3 variants planned again" in project.run("retry", "--variant", "thumb").out
+    made = project.run("migrate")
+    assert (made.status, "made 2 variants" in made.out.lower()) == (1, True)
+    for fault in ("conflict", "conflict"):  # asked for again, it is somebody else's still
+        project.run("retry", "--fault", fault)
+        assert project.run("migrate").status == 1
+    after = project.objects()
+    assert (width(after["a/thumb.jpg"]), after["b/thumb.jpg"], width(after["c/thumb.jpg"])) == (24, b"touched up", 24)
+    assert {key for key in after if after[key] != before[key]} == {"a/thumb.jpg", "b/thumb.jpg", "c/thumb.jpg"}
+    assert {key: count for key, count in versions(project).items() if count > 1} == {"a/thumb.jpg": 2, "c/thumb.jpg": 2}
+    assert counted(seen(project, "status"))["thumb.jpeg"] == (2, {"conflict": 1})
+
+
+def test_a_retry_of_variants_names_those_that_there_are(project: Project) -> None:
+    fill(project)
+    project.configure(SOURCE + THUMB)
+    ended = project.run("retry", "--variant", "thumbs")
+    assert (ended.status, "there is no variant called 'thumbs'" in ended.err) == (2, True)
+    assert "the variants are: thumb" in ended.err
+    assert "nothing of thumb is stored; nothing changed" in project.run("retry", "--variant", "thumb").out
+    ended = project.run("retry", "--variant", "thumb", "--changed")
+    assert (ended.status, "--changed and --variant exclude each other" in ended.err) == (2, True)
