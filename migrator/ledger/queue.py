@@ -49,7 +49,7 @@ class Queue:
     """
 
     def __init__(self, ledger_id: str, seal: Seal, audit: AuditLog) -> None:
-        self._ledger_id = ledger_id
+        self.ledger_id = ledger_id
         self._seal = seal
         self._audit = audit
         self.run = 0
@@ -99,7 +99,7 @@ class Queue:
         return [
             Task(
                 id=item,
-                put_id=f"{self._ledger_id}/{item}",
+                put_id=f"{self.ledger_id}/{item}",
                 source=sources[source],
                 location=location,
                 key=key,

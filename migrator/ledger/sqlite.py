@@ -3,29 +3,25 @@
 import os
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from migrator.core.errors import LedgerError
-from migrator.core.model import Lacking, OpenUpload, Page, Settlement, Tally, Task, VariantOutcome, VariantTally
+from migrator.core.model import Lacking, OpenUpload, Settlement, Tally, Task, VariantOutcome, VariantTally
 from migrator.core.objects import Capabilities
 from migrator.core.records import RecordOutcome, RecordTally, RecordTask, RowChange
-from migrator.ledger import again, forgetting, intake, journal, key_index, records, variants
+from migrator.ledger import again, journal, records, variants
 from migrator.ledger.audit import AuditLog
 from migrator.ledger.connection import OLDEST_SQLITE, check_quickly, connect_writer, translated, use_wal
-from migrator.ledger.latecomers import build_index
 from migrator.ledger.lock import Lock, refuse_network
-from migrator.ledger.noting import Noting
 from migrator.ledger.queue import Queue, Retried, disown, retry
+from migrator.ledger.scanning import Scanning
 from migrator.ledger.schema import FIRST, migrate, pending
 from migrator.ledger.seal import Seal, sync_directory
-from migrator.ledger.writer import Writer
 
 if TYPE_CHECKING:
     from migrator.core.verification import Match
@@ -40,22 +36,18 @@ _SURVEYED_TOGETHER = 20
 """Listing pages a transaction."""
 
 
-class SqliteLedger(Noting):
+class SqliteLedger(Scanning):
     """Fills the `Ledger` port with one SQLite file, `<name>.db`; its lock and key lie beside it. See docs/reference."""
 
     def __init__(self, path: Path, lock: Lock, connection: sqlite3.Connection) -> None:
         """Takes over what `open` made."""
-        ledger_id = journal.get_meta(connection, "id") or ""
         audit = AuditLog(path.with_suffix(".audit.jsonl"))
-        self.path = path
+        seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
+        queue = Queue(journal.get_meta(connection, "id") or "", seal, audit)
+        queue.has_records = records.any_records(connection)
+        super().__init__(path, connection, audit, seal, queue)
         self._lock = lock
-        self._seal = Seal(path.with_suffix(".key"), used=journal.get_meta(connection, "sealed") is not None)
-        self._queue = Queue(ledger_id, self._seal, audit)
-        self._queue.has_records = records.any_records(connection)
-        super().__init__(ledger_id, Writer(connection, path, audit), audit)
         self._orphans: OrphanRows | None = None
-        self.plan_unfinished = key_index.is_missing(connection)
-        """A plan that began over did not come to its end: `finish_plan` before anything else than another plan."""
 
     @classmethod
     def open(cls, path: Path, *, name: str) -> "SqliteLedger":
@@ -119,86 +111,6 @@ class SqliteLedger(Noting):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    async def add(self, source: str, page: Page) -> int:
-        """See the port."""
-        return await self._writer.run(lambda connection: self._add(connection, source, page))
-
-    def _add(self, connection: sqlite3.Connection, source: str, page: Page) -> int:
-        number = journal.source_number(connection, source)
-        first_seal = not self._seal.used
-        scan, removed = intake.scan_number(connection, number), journal.removed_sources(connection)
-        marks = intake.marks(connection, number)
-        entry = intake.Intake(
-            connection, number, scan, self._seal, removed, marks=marks, unchecked=self.plan_unfinished
-        )
-        new = entry.enter(page)
-        if first_seal and self._seal.used:
-            journal.set_meta(connection, "sealed", "1")
-        if entry.met_rows:
-            self._queue.has_records = True
-        return new
-
-    async def cursor(self, source: str) -> tuple[str | None, bool]:
-        """See the port."""
-        return await self._for_source(source, intake.cursor)
-
-    async def listing(self, source: str) -> str | None:
-        """What the scan of `source` was asked for when it began; None: it never did."""
-        return await self._for_source(source, intake.listing)
-
-    async def begin_scan(self, source: str, listing: str = "", *, spare_shared: bool = False) -> None:
-        """See the port."""
-        # First that the scan is not complete, so that one that is killed here begins again.
-        await self._for_source(source, lambda c, number: intake.begin_scan(c, number, listing))
-        while await self._for_source(source, intake.forget_problems):
-            pass
-        await self._for_source(source, lambda c, number: forgetting.doubt_failed(c, number, spare_shared))
-        await self._forget_plan(source, spare_shared)
-
-    async def forget_removed(self, sources: Sequence[str]) -> bool:
-        """Forgets the plans of all but `sources`, which the configuration has; whether there was any."""
-        removed = await self._writer.run(lambda c: journal.note_removed(c, sources))
-        return any([await self._forget_plan(name, spare_shared=False) for name in removed])
-
-    async def start_over(self, *, everything: bool) -> None:
-        """Where nothing but plans has run: a plan of `everything` forgets what was planned, all at once. What it enters
-        is not told apart until `finish_plan`, which is faster."""
-        dropped = await self._writer.run(lambda c: key_index.start_over(c, everything=everything))
-        self.plan_unfinished = self.plan_unfinished or dropped
-
-    async def finish_plan(self) -> None:
-        """Tells apart what an unfinished plan has entered. Cancelled, it leaves the plan unfinished.
-
-        It sorts all keys: 600,000 a second, with twice the room of their index on the ledger's disk.
-        """
-        if not self.plan_unfinished:
-            return
-        given_up = threading.Event()
-
-        def work(connection: sqlite3.Connection) -> None:
-            with key_index.sorting(connection, self.path.parent, given_up.is_set):
-                build_index(connection, self._seal)
-
-        try:
-            await self._writer.run_alone(work)
-        finally:
-            given_up.set()
-        self.plan_unfinished = False
-
-    async def _forget_plan(self, source: str, spare_shared: bool) -> bool:
-        found = False
-        for kind in (forgetting.PLANNED, forgetting.COLLIDING):
-            after: int | None = 0
-            while after is not None:
-                found = found or after > 0
-                step = partial(forgetting.forget_plan, kind=kind, after=after, spare_shared=spare_shared)
-                after = await self._for_source(source, step)
-        return found
-
-    async def finish_scan(self, source: str) -> None:
-        """See the port."""
-        await self._for_source(source, intake.finish_scan)
 
     async def claim(self, limit: int, sources: Sequence[str] | None = None) -> list[Task]:
         """See the port. After `survey`, tasks tell whether their key is `present`."""
@@ -366,9 +278,6 @@ class SqliteLedger(Noting):
     async def set_meta(self, key: str, value: str) -> None:
         """Keeps a word about the migration, such as the bucket that setup chose."""
         await self._writer.run(lambda c: journal.set_meta(c, key, value))
-
-    async def _for_source(self, source: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
-        return await self._writer.run(lambda connection: work(connection, journal.source_number(connection, source)))
 
 
 def _prepared(path: Path, name: str) -> sqlite3.Connection:
