@@ -12,8 +12,8 @@ from pathlib import Path
 
 _CREATE = "CREATE UNIQUE INDEX items_key ON items (key) WHERE collides IS NULL"
 _PLANNED = ("records", "items", "record_tallies", "tallies")
-_CACHE = -24 * 1024
-"""24 MiB, as PRAGMA cache_size has it."""
+_CACHE = -8 * 1024
+"""8 MiB, as PRAGMA cache_size has it."""
 _OPCODES = 100_000
 """Steps of SQLite's machine between two looks at whether to stop: a few milliseconds."""
 
