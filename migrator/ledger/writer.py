@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from migrator.core.errors import LedgerError
 from migrator.ledger.audit import AuditLog
@@ -16,8 +16,15 @@ from migrator.ledger.connection import close_writer, ledger_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-_Job = tuple[Work[Any], "Future[Any]", bool]
-"""Work, its result, and whether it makes its transactions itself."""
+
+
+class _Job(NamedTuple):
+    """Work and its result. `alone`: it begins and commits by itself."""
+
+    work: Work[Any]
+    future: "Future[Any]"
+    alone: bool
+
 
 _TOGETHER = 16
 """Jobs that may share a transaction: enough to spread an fsync, few enough that none waits long for its neighbours."""
@@ -58,13 +65,13 @@ class Writer:
         if self._closed:
             raise LedgerError(f"{self._path} is closed")
         future: Future[T] = Future()
-        self._jobs.put((work, future, alone))
+        self._jobs.put(_Job(work, future, alone))
         return future
 
     def _serve(self) -> None:
         try:
             while (first := self._first()) is not None:
-                if first[2]:
+                if first.alone:
                     self._execute(first)
                 else:
                     self._transact(first)
@@ -77,12 +84,11 @@ class Writer:
         return first or self._jobs.get()
 
     def _execute(self, job: _Job) -> None:
-        work, future, _ = job
-        if future.set_running_or_notify_cancel():
+        if job.future.set_running_or_notify_cancel():
             try:
-                future.set_result(work(self._connection))
+                job.future.set_result(job.work(self._connection))
             except Exception as error:
-                future.set_exception(self._translated(error))
+                job.future.set_exception(self._translated(error))
 
     def _transact(self, first: _Job) -> None:
         begun: list[Future[Any]] = []
@@ -116,7 +122,7 @@ class Writer:
             if job is None:
                 self._jobs.put(None)
                 return
-            if job[2]:
+            if job.alone:
                 self._next = job
                 return
             yield job

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,23 @@ async def test_a_disk_that_is_full_from_the_start_is_said_to_be(small_disk: Path
     (small_disk / "ballast").unlink()
     with SqliteLedger.open(small_disk / "job.db", name="job") as ledger:
         assert await ledger.add("photos", page(items("a"))) == 1
+
+
+async def test_a_disk_that_is_full_when_a_plan_ends_leaves_it_to_be_ended(small_disk: Path) -> None:
+    path, ballast = small_disk / "job.db", small_disk / "ballast"
+    with SqliteLedger.open(path, name="job") as ledger:
+        await ledger.begin_run("plan", "digest")
+        await ledger.start_over(everything=True)
+        for number in range(10):
+            await ledger.add("photos", page(items(*(f"{number}/{n}" for n in range(200)))))
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(LedgerFull, match="make room"):
+            await ledger.finish_plan()
+        assert ledger.plan_unfinished
+        ballast.unlink()
+    with SqliteLedger.open(path, name="job") as ledger:
+        assert ledger.plan_unfinished
+        await ledger.finish_plan()
+        assert len(await ledger.claim(5000)) == 2000
