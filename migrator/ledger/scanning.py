@@ -74,8 +74,11 @@ class Scanning(Noting):
         return any([await self._forget_plan(name, spare_shared=False) for name in removed])
 
     async def start_over(self, *, everything: bool) -> None:
-        """Where nothing but plans has run: a plan of `everything` forgets what was planned, all at once. What it enters
-        is not told apart until `finish_plan`, which is faster."""
+        """Before a plan, of `everything` or a part, where nothing but plans has run and nothing else is planned.
+
+        What was planned of `everything` is forgotten at once. What the plan enters is not told apart until
+        `finish_plan`, which is faster.
+        """
         dropped = await self._writer.run(lambda c: key_index.start_over(c, everything=everything))
         self.plan_unfinished = self.plan_unfinished or dropped
 
