@@ -74,7 +74,11 @@ def plan_verified(
         (texts,),
     ).fetchall()
     chosen = orjson.dumps([item for (item,) in items]).decode()
-    made = _plan_variants(connection, sources, wanted) if Match.MISSING in results else 0
+    made = 0
+    if Match.MISSING in results:
+        named = {number: wanted.get(name, ()) for number, name in sources.items()}
+        missing = f"id IN (SELECT variant FROM verified WHERE variant > 0 AND {_FOUND} = 'missing')"
+        made = variants.plan_again(connection, "stored", named, missing)
     # They keep their ETag and SHA-256: by these the next attempt tells what was stored from what stands there now.
     _plan_items(connection, "id IN (SELECT value FROM json_each(?))", (chosen,))
     _hold_back_records(connection, chosen)
@@ -132,22 +136,6 @@ def _plan_items(
     moves.write(connection)
     nothing = "".join(f", {column} = NULL" for column in ("fault", "message", *forgotten))
     return connection.execute(f"UPDATE items SET state = 'planned'{nothing} WHERE {within}", parameters).rowcount
-
-
-def _plan_variants(
-    connection: sqlite3.Connection, sources: Mapping[int, str], wanted: Mapping[str, Sequence[Named]]
-) -> int:
-    triples = [(source, *named) for source, name in sources.items() for named in wanted.get(name, ())]
-    found = connection.execute(
-        "SELECT variants.item, variants.name, format FROM verified"
-        " JOIN variants ON variants.id = verified.variant JOIN items ON items.id = variants.item"
-        f" WHERE verified.variant > 0 AND {_FOUND} = 'missing' AND variants.state = 'stored'"
-        " AND (items.source, variants.name, format) IN (SELECT json_extract(value, '$[0]'),"
-        " json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?))",
-        (orjson.dumps(triples).decode(),),
-    ).fetchall()
-    variants.change_state(connection, found, "stored", "planned")
-    return len(found)
 
 
 def _hold_back_records(connection: sqlite3.Connection, chosen: str) -> None:

@@ -20,6 +20,8 @@ _COLUMNS = (
 )
 _UNKNOWN = ("planned", None)
 """State and ETag of a variant that was never looked for."""
+_SOURCE = "(SELECT source FROM items WHERE items.id = variants.item)"
+_ADDED = " ON CONFLICT DO UPDATE SET variants = variants + excluded.variants, bytes = bytes + excluded.bytes"
 _REPLACED = ", ".join(
     # One that fails keeps the ETag of what was stored of it before: only that may be replaced.
     "etag = iif(excluded.state = 'failed', variants.etag, excluded.etag)"
@@ -80,8 +82,7 @@ def count(connection: sqlite3.Connection, names: str, sign: int) -> None:
         " ? * count(*), ? * coalesce(sum(variants.size), 0) FROM json_each(?) AS wanted"
         " JOIN variants ON variants.item = json_extract(wanted.value, '$[0]')"
         " AND variants.name = json_extract(wanted.value, '$[1]') AND format = json_extract(wanted.value, '$[2]')"
-        " JOIN items ON items.id = variants.item GROUP BY 1, 2, 3, 4, 5"
-        " ON CONFLICT DO UPDATE SET variants = variants + excluded.variants, bytes = bytes + excluded.bytes",
+        f" JOIN items ON items.id = variants.item GROUP BY 1, 2, 3, 4, 5{_ADDED}",
         (sign, sign, names),
     )
 
@@ -119,43 +120,58 @@ def _row(item: int, outcome: VariantOutcome, run: int, now: int) -> tuple[object
 
 def retry(connection: sqlite3.Connection, faults: Sequence[str] | None, wanted: Mapping[int, Sequence[Named]]) -> int:
     """Failed variants that are `wanted` of their source, by its number, planned again: how many."""
-    chosen = (
-        "state = 'failed' AND ((SELECT source FROM items WHERE items.id = variants.item), name, format)"
-        " IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')"
-        " FROM json_each(?))"
-    )
-    triples = [(source, *named) for source, pairs in wanted.items() for named in pairs]
-    values = [orjson.dumps(triples).decode()]
-    if faults is not None:
-        chosen += " AND fault IN (SELECT value FROM json_each(?))"
-        values.append(orjson.dumps(list(faults)).decode())
-    rows = connection.execute(f"SELECT item, name, format FROM variants WHERE {chosen}", values).fetchall()
-    names = orjson.dumps(rows).decode()
-    count(connection, names, -1)
-    connection.execute(f"UPDATE variants SET state = 'planned', fault = NULL, message = NULL WHERE {chosen}", values)
-    count(connection, names, 1)
-    return len(rows)
+    if faults is None:
+        return plan_again(connection, "failed", wanted)
+    named = orjson.dumps(list(faults)).decode()
+    return plan_again(connection, "failed", wanted, "fault IN (SELECT value FROM json_each(?))", named)
 
 
 def plan_stored(connection: sqlite3.Connection, wanted: Mapping[int, Sequence[Named]]) -> int:
-    """Stored variants that are `wanted` of their source, by its number, are planned again: how many.
+    """The same of stored ones. What is made anew takes the place of the object with their ETag, and of nothing else."""
+    known = "etag IS NOT NULL"
+    these = f"SELECT item, id FROM variants WHERE {_chosen('stored', known)}"
+    connection.execute(f"DELETE FROM verified WHERE (item, variant) IN ({these})", (_triples(wanted),))
+    return plan_again(connection, "stored", wanted, known)
 
-    They keep their ETag: what is made anew takes the place of the object that has it, and of nothing else.
-    """
-    found = 0
-    for source, pairs in wanted.items():
-        for name, image_format in pairs:
-            rows = connection.execute(
-                "SELECT variants.id, variants.item FROM variants JOIN items ON items.id = variants.item"
-                " WHERE items.source = ? AND variants.name = ? AND format = ? AND variants.state = 'stored'"
-                " AND variants.etag IS NOT NULL",
-                (source, name, image_format),
-            ).fetchall()
-            change_state(connection, [(item, name, image_format) for _, item in rows], "stored", "planned")
-            numbers = orjson.dumps([variant for variant, _ in rows]).decode()
-            connection.execute("DELETE FROM verified WHERE variant IN (SELECT value FROM json_each(?))", (numbers,))
-            found += len(rows)
-    return found
+
+def plan_again(
+    connection: sqlite3.Connection,
+    state: str,
+    wanted: Mapping[int, Sequence[Named]],
+    condition: str = "1",
+    *values: str,
+) -> int:
+    """Variants in `state` that are `wanted`, and meet a `condition` with these `values`, planned again: how many."""
+    chosen, parameters = _chosen(state, condition), (*values, _triples(wanted))
+    moved = connection.execute(
+        f"SELECT {_SOURCE}, name, format, coalesce(fault, ''), count(*), coalesce(sum(size), 0) FROM variants"
+        f" WHERE {chosen} GROUP BY 1, 2, 3, 4",
+        parameters,
+    ).fetchall()
+    nothing = "fault = NULL, message = NULL"
+    connection.execute(f"UPDATE variants SET state = 'planned', {nothing} WHERE {chosen}", parameters)
+    change_rows(
+        connection,
+        "INSERT INTO variant_tallies (source, name, format, state, reason, variants, bytes) VALUES ",
+        "(?, ?, ?, ?, ?, ?, ?)",
+        _ADDED,
+        [
+            row
+            for *one, fault, number, size in moved
+            for row in ((*one, state, fault, -number, -size), (*one, "planned", "", number, size))
+        ],
+    )
+    return sum(number for *_, number, _ in moved)
+
+
+def _chosen(state: str, condition: str) -> str:
+    """A condition on variants, whose last value is what `_triples` gives."""
+    names = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(3))
+    return f"state = '{state}' AND {condition} AND ({_SOURCE}, name, format) IN (SELECT {names} FROM json_each(?))"
+
+
+def _triples(wanted: Mapping[int, Sequence[Named]]) -> str:
+    return orjson.dumps([(source, *named) for source, pairs in wanted.items() for named in pairs]).decode()
 
 
 def change_state(connection: sqlite3.Connection, names: Sequence[tuple[int, str, str]], now: str, then: str) -> None:
