@@ -48,6 +48,11 @@ def use_wal(connection: sqlite3.Connection) -> None:
             if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+    set_pragmas(connection)
+
+
+def set_pragmas(connection: sqlite3.Connection) -> None:
+    """As the writer works, but for the journal's mode."""
     for pragma in _WRITER_PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 

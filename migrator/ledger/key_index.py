@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from migrator.ledger.connection import set_pragmas
+
 _CREATE = "CREATE UNIQUE INDEX items_key ON items (key) WHERE collides IS NULL"
 _PLANNED = ("records", "items", "record_tallies", "tallies")
 _CACHE = -8 * 1024
@@ -53,7 +55,6 @@ def sorting(connection: sqlite3.Connection, folder: Path, stopped: Callable[[], 
     place = "" if os.environ.get("SQLITE_TMPDIR") else str(folder.absolute()).replace("'", "''")
     connection.execute(f"PRAGMA temp_store_directory = '{place}'")
     connection.execute("PRAGMA temp_store = FILE")
-    (cache,) = connection.execute("PRAGMA cache_size").fetchone()
     connection.execute(f"PRAGMA cache_size = {_CACHE}")  # the sort takes as much beside it
     connection.set_progress_handler(stopped, _OPCODES)
     try:
@@ -64,5 +65,4 @@ def sorting(connection: sqlite3.Connection, folder: Path, stopped: Callable[[], 
         connection.set_progress_handler(None, 0)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA cache_size = {cache}")
+        set_pragmas(connection)
