@@ -14,27 +14,32 @@ if TYPE_CHECKING:
     from migrator.wiring import Again
 
 
+Faults = Annotated[
+    list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only this fault; may be given several times.")
+]
+RolledBack = Annotated[
+    bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
+]
+Changed = Annotated[
+    bool, typer.Option("--changed", help="Not what failed, but stored objects whose sources have changed since.")
+]
+VariantNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        help="Not what failed, but stored variants of this name, to be made as it is configured now; may be given"
+        " several times.",
+    ),
+]
+
+
 def retry(
-    fault: Annotated[
-        list[str] | None, typer.Option("--fault", metavar="FAULT", help="Only this fault; may be given several times.")
-    ] = None,
-    rolled_back: Annotated[
-        bool, typer.Option("--rolled-back", help="Not what failed, but what `migrator rollback` has undone.")
-    ] = False,
+    fault: Faults = None,
+    rolled_back: RolledBack = False,
     verified: Verified = None,
-    changed: Annotated[
-        bool,
-        typer.Option("--changed", help="Not what failed, but stored objects whose sources have changed since."),
-    ] = False,
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--variant",
-            metavar="NAME",
-            help="Not what failed, but stored variants of this name, to be made as it is configured now; may be given"
-            " several times.",
-        ),
-    ] = None,
+    changed: Changed = False,
+    variant: VariantNames = None,
     config_file: ConfigFile = CONFIG_FILE,
     source: SourceNames = None,
     as_json: Json = False,
@@ -58,7 +63,6 @@ def retry(
     """
     from migrator import wiring
     from migrator.core.verification import Match
-    from migrator.reports import words
 
     chosen = {"--fault": fault, "--rolled-back": rolled_back, "--verified": verified, "--changed": changed}
     _refuse_several(chosen | {"--variant": variant})
@@ -74,13 +78,18 @@ def retry(
     output = Output(as_json=as_json)
     if as_json:
         output.emit({"planned": items, "records": records, "variants": variants})
-    elif items or records or variants:
-        counted = ((items, "item"), (records, "row"), (variants, "variant"))
-        said = [words.count(number, word) for number, word in counted if number]
-        output.say([f"{' and '.join(said)} planned again; `{command('migrate', config_file)}` tries them"])
+    elif said := _counted(items, records, variants):
+        output.say([f"{said} planned again; `{command('migrate', config_file)}` tries them"])
     else:
         output.say([f"nothing {_sought(again)}; nothing changed"])
     return 0
+
+
+def _counted(items: int, records: int, variants: int) -> str:
+    from migrator.reports import words
+
+    counted = ((items, "item"), (records, "row"), (variants, "variant"))
+    return " and ".join(words.count(number, word) for number, word in counted if number)
 
 
 def _sought(again: "Again") -> str:
