@@ -1,8 +1,8 @@
 """Items, pages and settlements, made short; and a recount of the rows to hold the tallies against."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,25 @@ def failed(fault: Fault = Fault.GONE, message: str = "404", *, again: bool = Fal
 
 def settlement(task: Task, outcome: Outcome, attempts: int = 1) -> Settlement:
     return Settlement(task, outcome, attempts, 0.1)
+
+
+@asynccontextmanager
+async def planning(path: Path) -> AsyncIterator[SqliteLedger]:
+    """A ledger in which a plan has started over; in the end its tallies are what its rows add up to."""
+    with SqliteLedger.open(path, name="job") as ledger:
+        await ledger.begin_run("plan", "digest")
+        await ledger.start_over(everything=True)
+        yield ledger
+    assert tallied(path) == recount(path)
+    assert tallied_records(path) == recount_records(path)
+
+
+async def finish_left_plan(path: Path) -> int:
+    """Ends a plan that was left unfinished, as another process does: how many items it has."""
+    with SqliteLedger.open(path, name="job") as ledger:
+        assert ledger.plan_unfinished
+        await ledger.finish_plan()
+        return len(await ledger.claim(5000))
 
 
 async def settle_all(ledger: SqliteLedger, tasks: Sequence[Task], outcome: Outcome) -> None:

@@ -17,7 +17,18 @@ from migrator.ledger.audit_check import check
 from migrator.ledger.audit_reading import events
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.ledger.view import LedgerView
-from tests.ledger.making import items, page, query, recount, settle_all, settlement, stored, tallied
+from tests.ledger.making import (
+    finish_left_plan,
+    items,
+    page,
+    planning,
+    query,
+    recount,
+    settle_all,
+    settlement,
+    stored,
+    tallied,
+)
 from tests.small_disk import small_disk_at
 
 WORK = """
@@ -156,9 +167,7 @@ async def test_a_disk_that_is_full_from_the_start_is_said_to_be(small_disk: Path
 
 async def test_a_disk_that_is_full_when_a_plan_ends_leaves_it_to_be_ended(small_disk: Path) -> None:
     path, ballast = small_disk / "job.db", small_disk / "ballast"
-    with SqliteLedger.open(path, name="job") as ledger:
-        await ledger.begin_run("plan", "digest")
-        await ledger.start_over(everything=True)
+    async with planning(path) as ledger:
         for number in range(10):
             await ledger.add("photos", page(items(*(f"{number}/{n}" for n in range(200)))))
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
@@ -168,7 +177,4 @@ async def test_a_disk_that_is_full_when_a_plan_ends_leaves_it_to_be_ended(small_
             await ledger.finish_plan()
         assert ledger.plan_unfinished
         ballast.unlink()
-    with SqliteLedger.open(path, name="job") as ledger:
-        assert ledger.plan_unfinished
-        await ledger.finish_plan()
-        assert len(await ledger.claim(5000)) == 2000
+    assert await finish_left_plan(path) == 2000

@@ -4,8 +4,8 @@ import asyncio
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from migrator.core.records import Row
 from migrator.ledger import key_index
 from migrator.ledger.seal import Seal
 from migrator.ledger.sqlite import SqliteLedger
-from tests.ledger.making import items, page, query, recount, recount_records, tallied, tallied_records
+from tests.ledger.making import finish_left_plan, items, page, planning, query, recount
 
 ITEMS = """SELECT sources.name, items.location, items.key, iif(items.state = 'failed', NULL, items.size),
     iif(items.state = 'failed', NULL, items.fingerprint), items.fields, items.sealed, items.state, items.fault,
@@ -53,17 +53,6 @@ def found_in(path: Path) -> tuple[list[object], list[object], set[object]]:
     seal = Seal(path.with_suffix(".key"), used=True)
     of_items = [(*row[:6], seal.url(row[6]), *row[7:]) for row in query(path, ITEMS)]
     return sorted(of_items, key=repr), sorted(query(path, RECORDS), key=repr), set(recount(path))
-
-
-@asynccontextmanager
-async def planning(path: Path) -> AsyncIterator[SqliteLedger]:
-    """A ledger in which a plan has started over."""
-    with SqliteLedger.open(path, name="job") as ledger:
-        await ledger.begin_run("plan", "digest")
-        await ledger.start_over(everything=True)
-        yield ledger
-    assert tallied(path) == recount(path)
-    assert tallied_records(path) == recount_records(path)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -142,10 +131,7 @@ async def test_a_plan_that_was_cancelled_at_its_end_goes_on(path: Path, monkeypa
         cancelled.set()
         assert ledger.plan_unfinished
     monkeypatch.undo()
-    with SqliteLedger.open(path, name="job") as ledger:
-        assert ledger.plan_unfinished
-        await ledger.finish_plan()
-        assert len(await ledger.claim(10)) == 4
+    assert await finish_left_plan(path) == 4
 
 
 async def test_an_error_at_its_end_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
