@@ -152,8 +152,8 @@ class Store(Protocol):
         """Whether an overwritten object can be had back."""
         ...
 
-    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
-        """Opens a multipart upload, whose parts will be checked by `digest`, and returns its id."""
+    async def begin(self, upload: Upload, digest: Digest | None = Digest.SHA256) -> str:
+        """Opens a multipart upload and returns its id. Its parts will be checked by `digest`, or copied (None)."""
         ...
 
     async def put_part(

@@ -118,7 +118,7 @@ class CopyProbe:
     async def _copies_part(self, etag: str) -> bool:
         """The whole canary as one part: AWS takes no range of an object below 5 MiB."""
         upload = Upload(self._copy_key, None, None, "text/plain", self._upload.metadata)
-        upload_id = await self._store.begin(upload)
+        upload_id = await self._store.begin(upload, None)
         try:
             try:
                 await self._copier.copy_part("", self._location, etag, self._copy_key, upload_id, 1, None)

@@ -85,7 +85,7 @@ class PartCopies:
             for upload_id, _ in await store.open_uploads(task.key):
                 await store.abort(task.key, upload_id)
                 await self.uploads.note([Change.aborted(task.key, upload_id, task.source)])
-        opened = OpenUpload(await store.begin(upload), part_size)
+        opened = OpenUpload(await store.begin(upload, None), part_size)
         await self.uploads.opened(task, opened)
         self._open[task.id] = opened
         return opened, {}

@@ -140,7 +140,7 @@ class FolderStore:
         """A file that is replaced is lost."""
         return False
 
-    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
+    async def begin(self, upload: Upload, digest: Digest | None = Digest.SHA256) -> str:
         """Opens an upload."""
         del digest
         return await self._count("CREATE UPLOAD", upload.key, lambda tree: folder_uploads.begin(tree, upload.key))

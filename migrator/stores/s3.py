@@ -184,10 +184,13 @@ class S3Store:
         except Invalid:
             return False
 
-    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
-        """Opens a multipart upload; its parts carry SHA-256 checksums unless MD5 is all that is asked for."""
+    async def begin(self, upload: Upload, digest: Digest | None = Digest.SHA256) -> str:
+        """Opens a multipart upload; its parts carry SHA-256 checksums unless they are copied or have only an MD5.
+
+        An upload with checksums asks for those of all parts at its end, and not every server tells that of a copy.
+        """
         headers = self._constants.upload_headers(upload)
-        if digest is not Digest.MD5_ONLY:
+        if digest not in (None, Digest.MD5_ONLY):
             headers |= {"x-amz-checksum-algorithm": "SHA256"}
         answer = await self._client.send("CREATE UPLOAD", "POST", upload.key, headers, query="uploads=")
         return self._client.told("CREATE UPLOAD", upload.key, answer, "UploadId")

@@ -178,7 +178,7 @@ class MemoryStore:
     async def versioned(self) -> bool:
         return self.versioning
 
-    async def begin(self, upload: Upload, digest: Digest = Digest.SHA256) -> str:
+    async def begin(self, upload: Upload, digest: Digest | None = Digest.SHA256) -> str:
         self._count("CREATE")
         upload_id = f"upload-{next(self._numbers)}"
         self.uploads[upload_id] = Open(upload)

@@ -165,7 +165,7 @@ class CopierContract:
         body = b"a" * PART + b"b" * PART + b"the end"
         etag = await world.stand(rich(body), body)
         upload = Upload("new/large.jpg", None, None, "image/jpeg", {PUT_ID: "ledger/1"})
-        upload_id = await world.target.begin(upload)
+        upload_id = await world.target.begin(upload, None)
         spans = [(0, PART - 1), (PART, 2 * PART - 1), (2 * PART, len(body) - 1)]
         location = world.location("photos/one.jpg")
         if not expected.parts:
