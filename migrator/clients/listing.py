@@ -45,6 +45,23 @@ class ListedPage(NamedTuple):
     token: str
 
 
+class Position(NamedTuple):
+    """Where a listing goes on: behind the key `after` or, where keys come in no order, where `token` leads.
+
+    A key is good for ever; a token only as long as the server says so.
+    """
+
+    after: str = ""
+    token: str = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What is asked for."""
+        if self.token:
+            return {"continuation-token": self.token}
+        return {"start-after": self.after} if self.after else {}
+
+
 def read_page(body: bytes) -> ListedPage:
     """One page of ListObjectsV2. Raises Transient where it is not whole."""
     keys, sizes, etags = _KEY.findall(body), _SIZE.findall(body), _ETAG.findall(body)
@@ -88,28 +105,33 @@ class Lister:
         """Whether `other` is this very bucket; one of the same name that lists the same below `prefix` is."""
         return self._run(self._is_same(other, prefix))
 
-    def pages(self, prefix: str, after: str) -> Iterator[list[Listed]]:
-        """Every object whose key begins with `prefix` and comes after `after`, 1,000 a page, in the order of keys.
+    def pages(self, prefix: str, position: Position) -> Iterator[tuple[list[Listed], Position]]:
+        """(objects, where it goes on behind them): all whose keys begin with `prefix`, from `position`, 1,000 a page.
 
-        Raises Forbidden, Fatal, or what may pass: Transient, Throttled.
+        Raises Forbidden, Fatal, Invalid (the token is too old), or what may pass: Transient, Throttled.
         """
-        answer = self._ask({"start-after": after} if after else {}, prefix)
+        ordered, last = not position.token, ""
+        asked, answer = position.token, self._ask(position, prefix)
         while True:
-            body = answer.result()
-            objects, token = read_page(body)
+            objects, token = read_page(answer.result())
+            if (token and token == asked) or (objects and objects[0].key == last):
+                raise _goes_round()
             if objects:
-                _check_order(objects, after)
-                after = objects[-1].key
+                ordered, last = ordered and _in_order(objects, position.after), objects[0].key
+            if ordered:
+                position = Position(objects[-1].key if objects else position.after)
+            else:
+                position = Position(token=token or asked)  # behind the last page: once more that page
             if not token:
-                yield objects
+                yield objects, position
                 return
-            # A token expires and a key does not; but where everything on a page was deleted there is only the token.
-            answer = self._ask({"start-after": after} if objects else {"continuation-token": token}, prefix)
-            yield objects
+            # Not behind the last key: where keys come in another order, some would be left out without a word.
+            asked, answer = token, self._ask(Position(token=token), prefix)
+            yield objects, position
 
-    def _ask(self, start: dict[str, str], prefix: str) -> "asyncio.Future[bytes]":
+    def _ask(self, position: Position, prefix: str) -> "asyncio.Future[bytes]":
         # Asked for URL-encoded: XML cannot hold every byte of a key.
-        query = encode_query({"list-type": "2", "encoding-type": "url", "prefix": prefix, **start})
+        query = encode_query({"list-type": "2", "encoding-type": "url", "prefix": prefix, **position.query})
         return asyncio.run_coroutine_threadsafe(self._request(query), self._loop)  # type: ignore[return-value]
 
     async def _request(self, query: str) -> bytes:
@@ -156,12 +178,15 @@ class Lister:
             self._loop.close()
 
 
-def _check_order(objects: list[Listed], after: str) -> None:
-    """Keys that do not come in order would be left out, or come for ever, when the listing goes on after the last."""
+def _in_order(objects: list[Listed], after: str) -> bool:
+    """Whether keys come in the order of their bytes, behind `after`: S3 promises it, but not of directory buckets."""
     keys = [one.key.encode("utf-8", "surrogateescape") for one in objects]
-    if keys[0] <= after.encode("utf-8", "surrogateescape") or keys != sorted(keys):
-        raise Fatal(
-            "LIST: the server does not list keys in their order, or not after the one that it was told",
-            side=Side.SOURCE,
-            hint="write the keys into a manifest of s3:// locations and move that",
-        )
+    return keys[0] > after.encode("utf-8", "surrogateescape") and keys == sorted(keys)
+
+
+def _goes_round() -> Fatal:
+    return Fatal(
+        "LIST: the server lists the same page again and again",
+        side=Side.SOURCE,
+        hint="write the keys into a manifest of s3:// locations and move that",
+    )

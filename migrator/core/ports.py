@@ -193,8 +193,8 @@ class Store(Protocol):
 class Inventory(Protocol):
     """What stands in the destination, whoever put it there. Errors are those of a Store. One call is one attempt."""
 
-    def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
-        """The objects under `prefix` behind the key `after`, in the order of keys, a page (one request) at a time."""
+    def listed(self, prefix: str, position: str = "") -> AsyncIterator[tuple[list[Listed], str]]:
+        """The objects under `prefix`, a page (one request) at a time, each with the position that it goes on from."""
         ...
 
     def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:

@@ -115,20 +115,20 @@ class Orphans:
         self.observer.event(EventKind.VERIFIED, "looked at", objects=self._looked, of=self._looked)
 
     async def _listing(self, prefix: str) -> AsyncIterator[list[Listed]]:
-        """Each page patiently: a listing that failed goes on behind the last key that it had told."""
-        after = ""
+        """Each page patiently: a listing that failed goes on behind the last page that it had told."""
+        position = ""
         pages = self.inventory.listed(prefix)
 
-        async def next_page() -> list[Listed] | None:
+        async def next_page() -> tuple[list[Listed], str] | None:
             nonlocal pages
             try:
                 return await anext(pages, None)
             except ObjectError:
-                pages = self.inventory.listed(prefix, after)
+                pages = self.inventory.listed(prefix, position)
                 raise
 
-        while (page := await self._patience.call(next_page)) is not None:
-            after = page[-1].key if page else after
+        while found := await self._patience.call(next_page):
+            page, position = found
             yield page
 
     async def _unexplained(self, page: Sequence[Listed]) -> list[Orphan]:

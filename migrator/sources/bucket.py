@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 
-from migrator.clients.listing import Listed, Lister
+from migrator.clients.listing import Listed, Lister, Position
 from migrator.core.config import BucketSource, Transfer
 from migrator.core.errors import Forbidden, Invalid, PreflightError
 from migrator.core.keys import KeyMaker, NoMatch, TemplateError
@@ -40,24 +40,36 @@ class BucketScan:
         self._smallest = max(config.min_size or 0, 1 if config.expect == "image" else 0)
 
     def scan(self, cursor: str | None) -> Iterator[Page]:
-        """Every object after `cursor` (the last key as JSON), in the order of keys."""
-        after: str = json.loads(cursor) if cursor else ""
+        """Every object behind `cursor`, as the server lists them: in the order of keys, unless it has its own."""
+        start = position = _read_cursor(cursor)
         page, first = PageBuilder(), cursor is None
         with Lister(self._place, self._transfer) as lister:
             try:
                 here = self._destination is not None and lister.is_same(self._destination, self._config.prefix)
-                for objects in lister.pages(self._config.prefix, after):
+                for objects, position in self._pages(lister, start):
                     for found in objects:
                         if not (here and found.key.startswith(self._reserved)):
                             page.add(self._result(found, here))
-                    after = objects[-1].key if objects else after
                     if page.due:
-                        yield page.take(json.dumps(after))
+                        yield page.take(_cursor(position))
                         first = False
             except (Forbidden, Invalid) as error:
                 raise PreflightError(error.message, error.hint) from error
         if not page.empty or first:
-            yield page.take(json.dumps(after))
+            yield page.take(_cursor(position))
+
+    def _pages(self, lister: Lister, position: Position) -> Iterator[tuple[list[Listed], Position]]:
+        """From `position`; from the beginning where its token is no longer taken: what is listed twice is one item."""
+        pages = lister.pages(self._config.prefix, position)
+        try:
+            begun = next(pages)
+        except Invalid:
+            if not position.token:
+                raise
+            pages = lister.pages(self._config.prefix, Position())
+        else:
+            yield begun
+        yield from pages
 
     def _result(self, found: Listed, here: bool) -> Result:
         path = found.key
@@ -88,6 +100,16 @@ class BucketScan:
         bound = "min_size" if found.size < self._smallest else "max_size"
         limit = self._smallest if bound == "min_size" else self._largest
         return f"{found.size} bytes, where {bound} is {limit}"
+
+
+def _cursor(position: Position) -> str:
+    """The last key as JSON; where keys come in no order, an array with the server's token."""
+    return json.dumps([position.token] if position.token else position.after)
+
+
+def _read_cursor(cursor: str | None) -> Position:
+    found: str | list[str] = json.loads(cursor) if cursor else ""
+    return Position(found) if isinstance(found, str) else Position(token=found[0])
 
 
 def _problem(location: str, message: str) -> Problem:

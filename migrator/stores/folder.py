@@ -120,12 +120,12 @@ class FolderStore:
             if len(page) < PAGE:
                 return
 
-    async def listed(self, prefix: str, after: str = "") -> AsyncIterator[list[Listed]]:
+    async def listed(self, prefix: str, position: str = "") -> AsyncIterator[tuple[list[Listed], str]]:
         """See `Inventory`. Below the folder of temporary files: those that no living run is writing."""
-        tree, start = await self._run(prefix, self._open_tree), after.encode()
+        tree, start = await self._run(prefix, self._open_tree), position.encode()
         async for keys in self.keys(prefix):
             behind = [key for key in keys if key.encode() > start]
-            yield await self._run(prefix, partial(_listed, tree, behind))
+            yield await self._run(prefix, partial(_listed, tree, behind)), keys[-1]
 
     async def unfinished(self, prefix: str) -> AsyncIterator[list[Unfinished]]:
         """See `Inventory`."""

@@ -152,11 +152,11 @@ class S3Store:
                 return
             wanted["continuation-token"] = token
 
-    def listed(self, prefix: str, after: str = "") -> "AsyncIterator[list[Listed]]":
+    def listed(self, prefix: str, position: str = "") -> "AsyncIterator[tuple[list[Listed], str]]":
         """See `Inventory`."""
         from migrator.stores.s3_inventory import listed  # only `orphans` asks
 
-        return listed(self._client, prefix, after)
+        return listed(self._client, prefix, position)
 
     def unfinished(self, prefix: str) -> "AsyncIterator[list[Unfinished]]":
         """See `Inventory`."""

@@ -16,17 +16,17 @@ from migrator.stores.s3_headers import bare, read_key
 _ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 
 
-async def listed(client: S3Client, prefix: str, after: str) -> AsyncIterator[list[Listed]]:
+async def listed(client: S3Client, prefix: str, position: str) -> AsyncIterator[tuple[list[Listed], str]]:
     """See `Inventory`. Asked for URL-encoded: XML cannot hold every byte of a key."""
-    wanted = {"list-type": "2", "encoding-type": "url", "prefix": prefix} | ({"start-after": after} if after else {})
+    wanted, token = {"list-type": "2", "encoding-type": "url", "prefix": prefix}, position
     while True:
-        body = (await client.send("LIST", "GET", "", {}, query=encode_query(wanted))).body
+        query = encode_query(wanted | ({"continuation-token": token} if token else {}))
+        body = (await client.send("LIST", "GET", "", {}, query=query)).body
         encoded = read_element(body, "EncodingType") == "url"
-        yield [_listed(entry, encoded=encoded) for entry in _ENTRY.findall(body)]
         token = read_element(body, "NextContinuationToken") if read_element(body, "IsTruncated") == "true" else ""
+        yield [_listed(entry, encoded=encoded) for entry in _ENTRY.findall(body)], token
         if not token:
             return
-        wanted["continuation-token"] = token
 
 
 def _listed(entry: bytes, *, encoded: bool) -> Listed:

@@ -229,14 +229,14 @@ async def small_pages(request: Request, forward: Forward) -> Answer:
 
 def test_a_listing_that_breaks_goes_on_where_it_was(folder: Path, bucket: Bucket, old: Bucket, proxy: Proxy) -> None:
     contents = filled(old)
-    proxy.rules.append(Rule(actions.reset, "GET", "start-after", times=2))
+    proxy.rules.append(Rule(actions.reset, "GET", "continuation-token", times=2))
     proxy.rules.append(Rule(answer(s3_error(503, "SlowDown")), "GET", "list-type", times=1))
     proxy.rules.append(Rule(small_pages, "GET", "list-type", times=None))
     migration = migration_of(folder, bucket, old, proxy)
     finished = migration.run()
     assert finished.status == 0, finished.words
     assert migration.check(contents) == []
-    assert proxy.count("GET", "start-after") >= 3
+    assert proxy.count("GET", "continuation-token") >= 3
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["If-Match honoured", "If-Match ignored"])

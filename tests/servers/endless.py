@@ -19,11 +19,11 @@ def key_of(number: int) -> str:
 
 
 def endless(count: int) -> Callable[[Request], Reply]:
-    """A script that lists `count` keys by ListObjectsV2 with `start-after`."""
+    """A script that lists `count` keys by ListObjectsV2, behind a key or a token."""
 
     def script(request: Request) -> Reply:
         query = parse_qs(urlsplit(request.target).query)
-        after = query.get("start-after", [""])[0]
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
         first = int(re.findall(r"\d+", after)[-1]) + 1 if after else 0
         last = min(first + PAGE, count)
         entries = "".join(
@@ -31,7 +31,7 @@ def endless(count: int) -> Callable[[Request], Reply]:
             for number in range(first, last)
         )
         more = last < count
-        token = "<NextContinuationToken>expired</NextContinuationToken>" if more else ""
+        token = f"<NextContinuationToken>behind-{last - 1}</NextContinuationToken>" if more else ""
         text = (
             f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><KeyCount>{last - first}</KeyCount>'
             f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>{token}{entries}"

@@ -13,7 +13,9 @@ from migrator.core.objects import Digest, Guards, Upload
 from migrator.core.orphans import Listed, Unfinished
 from migrator.stores.folder import FolderStore
 from migrator.stores.s3 import S3Store
+from tests.servers.endless import endless, key_of
 from tests.servers.s3 import S3Server
+from tests.servers.scripted import scripted
 
 KEYS = ("p/a b+c.jpg", "p/d&e'f.jpg", "p/ä.jpg", "q/g.jpg")
 GUARDS = Guards(absent=False, digest=Digest.SIGNED)
@@ -41,8 +43,8 @@ def upload(key: str, size: int | None = None) -> Upload:
     return Upload(key, size, None, "image/jpeg", {})
 
 
-async def listed(store: AnyStore, prefix: str, after: str = "") -> list[Listed]:
-    return [one async for page in store.listed(prefix, after) for one in page]
+async def listed(store: AnyStore, prefix: str, position: str = "") -> list[Listed]:
+    return [one async for page, _ in store.listed(prefix, position) for one in page]
 
 
 async def unfinished(store: AnyStore, prefix: str) -> list[Unfinished]:
@@ -60,8 +62,15 @@ async def tells_objects(store: AnyStore) -> None:
         assert one.etag == standing.etag
         assert one.modified is not None
         assert abs(one.modified - time.time()) < 900
-    assert await listed(store, "p/", found[0].key) == found[1:]
     assert await listed(store, "nothing/") == []
+
+
+async def goes_on_behind_any_page(store: AnyStore, keys: list[str]) -> None:
+    pages = [page async for page in store.listed("")]
+    assert len(pages) >= 3
+    assert [one.key for page, _ in pages for one in page] == keys
+    for number, (_, position) in enumerate(pages[:-1], 1):
+        assert await listed(store, "", position) == [one for page, _ in pages[number:] for one in page]
 
 
 async def tells_uploads(store: AnyStore) -> None:
@@ -79,6 +88,20 @@ async def test_objects_of_a_bucket(bucket: S3Store) -> None:
 
 async def test_objects_of_a_folder(folder: FolderStore) -> None:
     await tells_objects(folder)
+
+
+async def test_a_bucket_of_many_pages() -> None:
+    async with scripted(endless(2_300)) as server:
+        store = await S3Store.open(Destination(bucket="endless", endpoint_url=server.endpoint), Transfer())
+        await goes_on_behind_any_page(store, [key_of(number) for number in range(2_300)])
+        await store.close()
+
+
+async def test_a_folder_of_many_pages(folder: FolderStore, tmp_path: Path) -> None:
+    keys = [f"{number:04}.jpg" for number in range(2_300)]
+    for key in keys:
+        (tmp_path / key).touch()
+    await goes_on_behind_any_page(folder, keys)
 
 
 async def test_uploads_of_a_bucket(bucket: S3Store, server: S3Server) -> None:
