@@ -31,7 +31,7 @@ from migrator.core.records import RecordState
 from migrator.engine.recording import Recording
 from migrator.engine.stopping import Stop
 from migrator.ledger.view import LedgerView
-from migrator.wiring.adapters import make_records, make_source, open_ledger
+from migrator.wiring.adapters import make_records, make_source, naming_of, open_ledger
 from tests.servers.postgresql import administrator
 
 ROWS = 1_000_000
@@ -123,7 +123,7 @@ async def update(url: str, rows: int, folder: Path) -> float:
     config = load(_configured(folder), {**os.environ, "DATABASE_URL": url}, {})
     with mock.patch.dict(os.environ, {"DATABASE_URL": url}):
         records = make_records(config, config.sources, config.destination.bucket)
-        source = make_source(config.sources[0], config, config.destination.bucket)
+        source = make_source(config.sources[0], config, config.destination.bucket, naming_of(config, None))
     assert records
     async with open_ledger(config) as ledger:
         for page in source.scan(None):

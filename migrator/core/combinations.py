@@ -6,7 +6,7 @@ from pathlib import Path
 
 from migrator.core.complaints import Complaint, nearest
 from migrator.core.config import Config, Destination, ManifestSource, SourceConfig, TableSource, Transfer, Variant
-from migrator.core.keys import PATH_NAMES, STORED_NAMES, KeyMaker, NoMatch, TemplateError, compile_template
+from migrator.core.keys import PATH_NAMES, STORED_NAMES, KeyMaker, Naming, NoMatch, TemplateError, compile_template
 from migrator.core.overlap import buckets_in_themselves
 from migrator.core.schema import KeyPath
 
@@ -113,7 +113,7 @@ def _fixed_part(prefix: str, key: str) -> str:
 def _every_key_is_its_location(
     destination: Destination, source: SourceConfig, place: Callable[[str], Path], root: Path
 ) -> bool:
-    maker = KeyMaker(source.key, prefix=destination.prefix, match=source.match)
+    maker = KeyMaker(source.key, Naming(destination.prefix), match=source.match)
     own = []
     for path in _PROBES:
         try:

@@ -129,18 +129,29 @@ class NoMatch(ValueError):
     """The source's `match` was not found in the path."""
 
 
-class KeyMaker:
-    """Makes the destination key of each location of one source; compiled once from its config.
+class Naming(Struct, frozen=True):
+    """What the keys of all sources have in common.
 
-    `carry` names values that later templates (metadata) want; `fields_of` picks them out of the same values.
+    prefix   stands before each of them
+    carry    names of values that later templates (metadata) want beside the key
+    refuses  why the destination cannot hold a key; None when it can
     """
 
-    def __init__(self, key: str, *, prefix: str = "", match: str = "", carry: Collection[str] = ()) -> None:
+    prefix: str = ""
+    carry: Collection[str] = ()
+    refuses: Callable[[str], str | None] = key_problem
+
+
+class KeyMaker:
+    """Makes the destination key of each location of one source; compiled once from its config."""
+
+    def __init__(self, key: str, naming: Naming, *, match: str = "") -> None:
         self._template = compile_template(key)
-        self._prefix = prefix
-        self._reserved = prefix + RESERVED_PREFIX
+        self._prefix = naming.prefix
+        self._refuses = naming.refuses
+        self._reserved = naming.prefix + RESERVED_PREFIX
         self._match = re.compile(match) if match else None
-        self._carry = tuple(dict.fromkeys(carry))
+        self._carry = tuple(dict.fromkeys(naming.carry))
         wanted = {*self._template.names, *self._carry}
         self._parts = tuple((name, part) for name, part in _PATH_PARTS.items() if name in wanted)
         self._whole_path = key == "{path}" and not match and not self._carry
@@ -159,7 +170,7 @@ class KeyMaker:
             values = self._values(path, host, bucket, fields)
             key = self._prefix + self._template.fill(values)
             carried = {name: v for name in self._carry if (v := values.get(name)) is not None} if self._carry else None
-        problem = key_problem(key)
+        problem = self._refuses(key)
         if problem:
             raise TemplateError(problem)
         if key.startswith(self._reserved):

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from migrator.core.oddities import Oddity
+
 PUT_ID = "migrator-put"
 """User metadata under which an object carries `<ledger id>/<item id>`: the mark that a put was ours."""
 
@@ -185,3 +187,12 @@ class Capabilities(Struct, frozen=True):
     """A copy over something is refused when that was asked."""
     copy_parts: bool = False
     """Parts of an upload can be copied."""
+    alters: tuple[Oddity, ...] = ()
+    """Keys of these forms are not kept byte for byte, and nothing is said of it."""
+
+    def refuses(self, key: str) -> str | None:
+        """Why the destination does not keep `key` as it is; None when it does, as far as is known."""
+        for oddity in self.alters:
+            if oddity.is_in(key):
+                return f"this server does not keep a key with {oddity} as it is"
+        return None

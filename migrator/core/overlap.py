@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from migrator.core.complaints import Complaint
 from migrator.core.config import BucketSource, Config
-from migrator.core.keys import KeyMaker, NoMatch, TemplateError
+from migrator.core.keys import KeyMaker, Naming, NoMatch, TemplateError
 from migrator.core.places import place_of_destination, place_of_source, same_place
 from migrator.core.schema import KeyPath
 
@@ -32,7 +32,7 @@ def buckets_in_themselves(config: Config) -> Iterator[Complaint]:
 
 
 def _every_key_is_its_location(source: BucketSource, prefix: str) -> bool:
-    maker = KeyMaker(source.key, prefix=prefix, match=source.match)
+    maker = KeyMaker(source.key, Naming(prefix), match=source.match)
     own = []
     # Where `match` asks for the destination's prefix, only paths below that can tell.
     starts = [source.prefix, prefix] if prefix.startswith(source.prefix) else [source.prefix]

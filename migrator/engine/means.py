@@ -20,3 +20,7 @@ class Means(Struct, frozen=True):
     memory: Memory
     requests: Pace
     bandwidth: Pace
+
+    def refuses(self, key: str) -> str | None:
+        """Why the destination cannot hold `key`; None when it can."""
+        return self.store.refuses(key) or self.capabilities.refuses(key)

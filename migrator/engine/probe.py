@@ -9,10 +9,12 @@ from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.core.errors import Forbidden, ObjectError, Throttled, Transient
 from migrator.core.model import RESERVED_PREFIX
 from migrator.core.objects import PUT_ID, Capabilities, Digest, Guards, Placed, Taken, Upload
+from migrator.core.oddities import Oddity
 from migrator.core.ports import Store
 
 CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
@@ -55,13 +57,22 @@ def copy_of(key: str) -> str:
     return f"{key}-copy"
 
 
+def folder_of(key: str, oddity: Oddity) -> str:
+    """What the canary whose key is odd stands below, beside that under `key`."""
+    return f"{key}-{oddity.name.lower()}/"
+
+
 async def sweep(store: Store, key: str) -> None:
-    """Removes what a probe that was killed left under the key of its canary, and of its copy."""
+    """Removes what a probe that was killed left under the key of its canary, of its copy, and beside it."""
     for one in (key, copy_of(key)):
         with suppress(Forbidden):  # nobody may list uploads: the object at least can go
             for upload_id, _ in await store.open_uploads(one):
                 await store.abort(one, upload_id)
         await store.purge(one)
+    with suppress(Forbidden):  # who may not list left none whose key is odd
+        beside = [one async for page in store.keys(f"{key}-") for one in page]
+        for one in beside:
+            await store.purge(one)
 
 
 async def can_write(store: Store, prefix: str, capabilities: Capabilities) -> bool:
@@ -102,6 +113,7 @@ class Probe:
             can_list = await patiently(self._absent_is_404)
             conditional_complete, part_digest = await patiently(self._multipart)
             versioned = await self._versioned()
+            alters = await self._altered() if can_list else ()
         finally:
             await patiently(lambda: self._clean(key))
         self._find(
@@ -109,7 +121,9 @@ class Probe:
             True if conditional else None,
             "an existing object is never overwritten" if conditional else "ignored: the destination is listed first",
         )
-        return Capabilities(conditional, conditional_complete, digest, part_digest, keeps, versioned, can_list)
+        return Capabilities(
+            conditional, conditional_complete, digest, part_digest, keeps, versioned, can_list, alters=alters
+        )
 
     async def _put(self, *, absent: bool, digest: Digest) -> Placed | Taken:
         return await self._store.put(self._upload, CANARY, Guards(absent=absent, digest=digest))
@@ -190,6 +204,32 @@ class Probe:
             + ("never overwrites" if conditional else "would overwrite: HEAD comes before completing"),
         )
         return conditional, part_digest
+
+    async def _altered(self) -> tuple[Oddity, ...]:
+        odd = [oddity for oddity in Oddity if not self._store.refuses(oddity.example)]
+        kept = await asyncio.gather(*map(self._keeps_key, odd))
+        altered = tuple(oddity for oddity, is_kept in zip(odd, kept, strict=True) if not is_kept)
+        named = " or ".join(altered)
+        detail = f"those with {named} are not kept as they are: refused" if altered else "kept as they are"
+        self._find("keys", None if altered else True, detail)
+        return altered
+
+    async def _keeps_key(self, oddity: Oddity) -> bool:
+        """Whether a canary under such a key is listed under that very key, whole. A server may refuse it in words."""
+        folder = folder_of(self.key, oddity)
+        upload = replace(self._upload, key=folder + oddity.example)
+        try:
+            await self._store.put(upload, CANARY, Guards(absent=False, digest=Digest.SIGNED))
+        except ObjectError:
+            return True
+        listed: set[str] = set()
+        try:
+            listed.update([key async for page in self._store.keys(folder) for key in page])
+            standing = await self._store.head(upload.key)
+            return listed == {upload.key} and standing is not None and standing.size == len(CANARY)
+        finally:
+            for key in {upload.key, *listed}:
+                await patiently(partial(self._store.purge, key))
 
     async def _versioned(self) -> bool:
         try:

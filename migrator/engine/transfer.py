@@ -43,7 +43,7 @@ class Transfer:
             return failed(error)
 
     async def _move(self, task: Task) -> Outcome:
-        refused = self._means.store.refuses(task.key)
+        refused = self._means.refuses(task.key)
         if refused:
             return Failed(Fault.INVALID, f"the destination cannot hold the key {task.key!r}: {refused}")
         if self._means.rules.stands_in_place(task):

@@ -95,7 +95,7 @@ class Variants:
         for spec in specs:
             try:
                 key = self._means.rules.prefix + spec.key.fill(values | {"format": spec.wanted.format})
-                problem = key_problem(key) or self._means.store.refuses(key)
+                problem = key_problem(key) or self._means.refuses(key)
             except TemplateError as error:
                 key, problem = "", str(error)
             if problem:

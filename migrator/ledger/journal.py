@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 
 from migrator.core.model import OpenUpload, State, Tally, Task
 from migrator.core.objects import Capabilities, Digest
+from migrator.core.oddities import Oddity
 from migrator.ledger.seal import Seal
 
 _PACE_KEPT = 30 * 24 * 3600
@@ -35,7 +36,8 @@ def capabilities(connection: sqlite3.Connection) -> Capabilities | None:
     if text is None:
         return None
     values = orjson.loads(text)
-    return Capabilities(**values | {"digest": Digest(values["digest"]), "part_digest": Digest(values["part_digest"])})
+    digests = {name: Digest(values[name]) for name in ("digest", "part_digest")}
+    return Capabilities(**values | digests | {"alters": tuple(map(Oddity, values.get("alters", ())))})
 
 
 def keep_capabilities(connection: sqlite3.Connection, found: Capabilities) -> None:

@@ -1,12 +1,12 @@
 """The source `bucket`: every object of a bucket, listed a page at a time; its ETag is its fingerprint."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from migrator.clients.listing import Listed, Lister, Position
 from migrator.core.config import BucketSource, Transfer
 from migrator.core.errors import Forbidden, Invalid, PreflightError
-from migrator.core.keys import KeyMaker, NoMatch, TemplateError
+from migrator.core.keys import KeyMaker, Naming, NoMatch, TemplateError
 from migrator.core.model import RESERVED_PREFIX, Fault, Item, Page, Problem
 from migrator.core.places import Place, s3_location
 from migrator.sources.globs import Selection
@@ -19,12 +19,11 @@ class BucketScan:
     def __init__(
         self,
         config: BucketSource,
+        naming: Naming,
         *,
         place: Place,
         destination: Place | None,
         transfer: Transfer,
-        prefix: str,
-        carry: Collection[str],
     ) -> None:
         self.name = config.name
         # A name alone cannot tell; but to scan such a source first costs nothing but the overlap.
@@ -33,8 +32,8 @@ class BucketScan:
         self._place = place
         self._destination = destination
         self._transfer = transfer
-        self._reserved = prefix + RESERVED_PREFIX
-        self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
+        self._reserved = naming.prefix + RESERVED_PREFIX
+        self._keys = KeyMaker(config.key, naming, match=config.match)
         self._selection = Selection(config.include, config.exclude)
         self._largest = float("inf") if config.max_size is None else config.max_size
         self._smallest = max(config.min_size or 0, 1 if config.expect == "image" else 0)

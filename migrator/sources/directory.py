@@ -13,7 +13,7 @@ from migrator.core.config import DirectorySource
 from migrator.core.content import file_fingerprint
 from migrator.core.errors import PreflightError
 from migrator.core.files import file_location
-from migrator.core.keys import KeyMaker, NoMatch, TemplateError
+from migrator.core.keys import KeyMaker, Naming, NoMatch, TemplateError
 from migrator.core.model import Fault, Item, Page, Problem
 from migrator.sources.globs import Selection
 from migrator.sources.page import PageBuilder, Result, shown
@@ -32,20 +32,18 @@ _KINDS = (
 
 
 class DirectoryScan:
-    """Lists the files of a `directory` source; `carry` names the values that later templates want.
+    """Lists the files of a `directory` source.
 
     hidden  real paths of folders that are not entered: what was taken away lies there
     """
 
     lists_destination = False
 
-    def __init__(
-        self, config: DirectorySource, *, prefix: str, carry: Collection[str], hidden: Collection[str] = ()
-    ) -> None:
+    def __init__(self, config: DirectorySource, naming: Naming, *, hidden: Collection[str] = ()) -> None:
         self.name = config.name
         self._config = config
         self._hidden = frozenset(hidden)
-        self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
+        self._keys = KeyMaker(config.key, naming, match=config.match)
         self._selection = Selection(config.include, config.exclude)
         self._largest = float("inf") if config.max_size is None else config.max_size
         self._smallest = max(config.min_size or 0, 1 if config.expect == "image" else 0)

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from migrator.core.addresses import literal_address, refused_address
 from migrator.core.config import ManifestSource, TableSource
 from migrator.core.files import file_location, file_path
-from migrator.core.keys import MAX_KEY_BYTES, PATH_NAMES, KeyMaker, NoMatch, compile_template, location_path
+from migrator.core.keys import MAX_KEY_BYTES, PATH_NAMES, KeyMaker, Naming, NoMatch, compile_template, location_path
 from migrator.core.model import Fault, Item
 from migrator.core.places import s3_parts
 from migrator.core.secrets import mask_url
@@ -64,8 +64,8 @@ class Found(NamedTuple):
 class Locator:
     """Makes the items of one `manifest` or `table` source."""
 
-    def __init__(self, config: ManifestSource | TableSource, *, prefix: str, carry: Collection[str]) -> None:
-        self._keys = KeyMaker(config.key, prefix=prefix, match=config.match, carry=carry)
+    def __init__(self, config: ManifestSource | TableSource, naming: Naming) -> None:
+        self._keys = KeyMaker(config.key, naming, match=config.match)
         self._selection = (
             None if not config.include and not config.exclude else Selection(config.include, config.exclude)
         )
@@ -82,7 +82,7 @@ class Locator:
         self._root = os.path.realpath(config.root) if config.root is not None else None
         self._hosts: dict[str, Refused | None] = {}
         groups = re.compile(config.match).groupindex if config.match else {}
-        used = {*compile_template(config.key).names, *carry}
+        used = {*compile_template(config.key).names, *naming.carry}
         self.field_names = frozenset(used - {*PATH_NAMES, *groups})
         """Names of the manifest's own values that a template uses."""
 

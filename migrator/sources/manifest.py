@@ -3,13 +3,14 @@
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from msgspec import Struct
 
 from migrator.core.config import ManifestSource
 from migrator.core.errors import PreflightError
+from migrator.core.keys import Naming
 from migrator.core.model import Page
 from migrator.sources.encodings import as_utf8, utf8_stream
 from migrator.sources.found import Finder
@@ -50,15 +51,15 @@ class _Cursor(Struct, frozen=True):
 
 
 class ManifestScan:
-    """Lists the locations of a `manifest` source; `carry` names the values that later templates want."""
+    """Lists the locations of a `manifest` source."""
 
     lists_destination = False
 
-    def __init__(self, config: ManifestSource, *, prefix: str, carry: Collection[str]) -> None:
+    def __init__(self, config: ManifestSource, naming: Naming) -> None:
         self.name = config.name
         self._config = config
         self._glob = PathGlob(config.files)
-        self._locator = Locator(config, prefix=prefix, carry=carry)
+        self._locator = Locator(config, naming)
         self._json = JsonManifests(self._locator, config.fields)
         self._csv = CsvManifests(self._locator, config.fields)
 

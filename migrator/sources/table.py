@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from migrator.clients.database import Database
 from migrator.core.config import TableSource
 from migrator.core.errors import Fatal, Invalid, PreflightError
-from migrator.core.keys import PATH_NAMES, STORED_NAMES, compile_template
+from migrator.core.keys import PATH_NAMES, STORED_NAMES, Naming, compile_template
 from migrator.core.model import Fault, Page, Problem
 from migrator.core.row_values import read_key, spelled_key
 from migrator.sources.page import Result
@@ -27,37 +27,30 @@ _Raw = Sequence[Any]
 
 
 class TableScan:
-    """Lists the locations of a `table` source.
-
-    `carry` names the values that later templates want; `stands_here` tells whether a bucket is the destination's.
-    """
+    """Lists the locations of a `table` source; `stands_here` tells whether a bucket is the destination's."""
 
     lists_destination = False
 
     def __init__(
         self,
         config: TableSource,
+        naming: Naming,
         database: Database,
         *,
-        prefix: str,
-        carry: Collection[str],
         stands_here: Callable[[str], bool],
     ) -> None:
         self.name = config.name
         self._config = config
         self._database = database
         self._query = Query(config.query, database)
-        self._prefix = prefix
-        self._carry = carry
+        self._naming = naming
         self._stands_here = stands_here
 
     def scan(self, cursor: str | None) -> Iterator[Page]:
         """The rows after `cursor` in the order of their keys. Without a key there is no cursor: all rows, again."""
         try:
             columns = self.columns()
-            rows = RowMaker(
-                self._config, columns, prefix=self._prefix, carry=self._carry, stands_here=self._stands_here
-            )
+            rows = RowMaker(self._config, self._naming, columns, stands_here=self._stands_here)
             if self._config.primary_key:
                 yield from self._by_key(rows, cursor)
             else:
@@ -76,7 +69,7 @@ class TableScan:
         except (Fatal, Invalid) as error:
             raise self._unusable(error) from None
         check_columns(self._config, columns)
-        check_names(self._config, columns, self._carry)
+        check_names(self._config, columns, self._naming.carry)
         return columns
 
     def _unusable(self, error: Fatal | Invalid) -> PreflightError:

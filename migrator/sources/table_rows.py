@@ -6,9 +6,10 @@ from decimal import Decimal
 from uuid import UUID
 
 import orjson
+from msgspec.structs import replace
 
 from migrator.core.config import TableSource
-from migrator.core.keys import STORED_NAMES, compile_template, names_in
+from migrator.core.keys import STORED_NAMES, Naming, compile_template, names_in
 from migrator.core.model import Fault, Item, Problem
 from migrator.core.places import s3_parts
 from migrator.core.records import Row
@@ -64,10 +65,9 @@ class RowMaker:
     def __init__(
         self,
         config: TableSource,
+        naming: Naming,
         columns: Collection[str],
         *,
-        prefix: str,
-        carry: Collection[str],
         stands_here: Callable[[str], bool],
     ) -> None:
         self._source = config.name
@@ -79,9 +79,9 @@ class RowMaker:
         self._row_names = frozenset(
             name for name in names_in(updated.values()) if name not in STORED_NAMES and not name.startswith("variant.")
         )
-        self._carry = frozenset(carry)
+        self._carry = frozenset(naming.carry)
         self._updates = config.update is not None
-        self._locator = Locator(config, prefix=prefix, carry={*carry, *self._row_names})
+        self._locator = Locator(config, replace(naming, carry={*naming.carry, *self._row_names}))
         fields = sorted(name for name in self._locator.field_names if name in columns)
         used = dict.fromkeys((*self._location.names, *fields))
         seen = dict.fromkeys((*used, *(name for name in updated if name in columns))) if self._updates else {}

@@ -61,19 +61,7 @@ class FolderStore:
 
     def refuses(self, key: str) -> str | None:
         """Why no file can have this name; None when one can."""
-        problem = key_problem(key)
-        if problem:
-            return problem
-        if key.startswith(RESERVED_PREFIX):
-            return f"{RESERVED_PREFIX} is kept for the tool itself"
-        segments = key.split("/")
-        if "" in segments:
-            return "a file's path has no // and no / at its end"
-        if any(len(segment.encode()) > LONGEST_NAME for segment in segments):
-            return f"a part of it is longer than the {LONGEST_NAME} bytes of a file's name"
-        if len(os.fsencode(self._path)) + 1 + len(key.encode()) > LONGEST_PATH:
-            return f"the whole path is longer than {LONGEST_PATH} bytes"
-        return None
+        return file_problem(self._path, key)
 
     async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
         """Stores a file whose bytes are what `upload.sha256` says. Fatal when the disk is full."""
@@ -265,6 +253,23 @@ def _head(tree: Tree, key: str) -> Standing | None:
         os.close(descriptor)
     kind = record.content_type or content_type(key, None, b"")
     return Standing(status.st_size, etag_of(status), None, kind, record.metadata, record.sha256)
+
+
+def file_problem(root: str | Path, key: str) -> str | None:
+    """Why no file below `root` can have this name; None when one can."""
+    problem = key_problem(key)
+    if problem:
+        return problem
+    if key.startswith(RESERVED_PREFIX):
+        return f"{RESERVED_PREFIX} is kept for the tool itself"
+    segments = key.split("/")
+    if "" in segments:
+        return "a file's path has no // and no / at its end"
+    if any(len(segment.encode()) > LONGEST_NAME for segment in segments):
+        return f"a part of it is longer than the {LONGEST_NAME} bytes of a file's name"
+    if len(os.fsencode(root)) + 1 + len(key.encode()) > LONGEST_PATH:
+        return f"the whole path is longer than {LONGEST_PATH} bytes"
+    return None
 
 
 def _listed(tree: Tree, keys: Sequence[str]) -> list[Listed]:

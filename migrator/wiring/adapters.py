@@ -3,11 +3,13 @@
 import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from migrator.core.config import BucketSource, Config, DirectorySource, ManifestSource, SourceConfig, TableSource
 from migrator.core.errors import LedgerError, PreflightError
+from migrator.core.keys import Naming, key_problem
+from migrator.core.objects import Capabilities
 from migrator.core.places import place_of_destination, place_of_item, place_of_source, same_place
 from migrator.core.ports import Copier, Inventory, Reader, Renderer, Source, Store
 from migrator.ledger.sqlite import SqliteLedger
@@ -29,38 +31,52 @@ def view(config: Config) -> LedgerView:
     return LedgerView.open(config.ledger_path)
 
 
-def make_source(source: SourceConfig, config: Config, bucket: str) -> Source:
+def naming_of(config: Config, known: Capabilities | None) -> Naming:
+    """How keys are made, and which of them the destination cannot hold, as far as that is known."""
+    folder = config.destination.folder
+    refuses: Callable[[str], str | None] = key_problem
+    if folder is not None:
+        from migrator.stores.folder import file_problem
+
+        refuses = functools.partial(file_problem, os.path.realpath(folder))
+    elif known and known.alters:
+
+        def refuses(key: str) -> str | None:
+            return key_problem(key) or known.refuses(key)
+
+    return Naming(config.destination.prefix, config.carry, refuses)
+
+
+def make_source(source: SourceConfig, config: Config, bucket: str, naming: Naming) -> Source:
     """The adapter that lists `source`; `bucket` is the one in use (see `chosen_bucket`)."""
-    prefix, carry = config.destination.prefix, config.carry
     match source:
         case DirectorySource():
             from migrator.sources.directory import DirectoryScan
 
-            return DirectoryScan(source, prefix=prefix, carry=carry, hidden=hidden_folders(config))
+            return DirectoryScan(source, naming, hidden=hidden_folders(config))
         case ManifestSource():
             from migrator.sources.manifest import ManifestScan
 
-            return ManifestScan(source, prefix=prefix, carry=carry)
+            return ManifestScan(source, naming)
         case BucketSource():
-            return _bucket_scan(source, config, bucket)
+            return _bucket_scan(source, config, bucket, naming)
         case TableSource():
-            return table_scan(source, config, bucket)
+            return table_scan(source, config, bucket, naming)
 
 
-def _bucket_scan(source: BucketSource, config: Config, bucket: str) -> "BucketScan":
+def _bucket_scan(source: BucketSource, config: Config, bucket: str, naming: Naming) -> "BucketScan":
     from migrator.sources.bucket import BucketScan
 
     return BucketScan(
         source,
+        naming,
         place=place_of_source(source, config.destination),
         destination=None if config.destination.url else place_of_destination(config.destination, bucket),
         transfer=config.transfer,
-        prefix=config.destination.prefix,
-        carry=config.carry,
     )
 
 
-def table_scan(source: TableSource, config: Config, bucket: str) -> "TableScan":
+def table_scan(source: TableSource, config: Config, bucket: str, naming: Naming) -> "TableScan":
     """The adapter of a `table` source, which can be asked for the columns of its query too."""
     from migrator.sources.table import TableScan
 
@@ -71,8 +87,7 @@ def table_scan(source: TableSource, config: Config, bucket: str) -> "TableScan":
         return same_place(place_of_item(config, source.name, bucket), here) is True
 
     database = open_database(source, config)
-    carry = config.carry
-    return TableScan(source, database, prefix=config.destination.prefix, carry=carry, stands_here=stands_here)
+    return TableScan(source, naming, database, stands_here=stands_here)
 
 
 def open_database(source: TableSource, config: Config) -> "Database":

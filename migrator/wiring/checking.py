@@ -15,6 +15,7 @@ from migrator.clients import loop
 from migrator.core import audit
 from migrator.core.config import Config, DirectorySource, SourceConfig, TableSource
 from migrator.core.errors import ConfigError, LedgerError, MigratorError, ObjectError
+from migrator.core.keys import Naming
 from migrator.core.model import State, Task
 from migrator.core.objects import Capabilities
 from migrator.core.ports import Observer, Reader
@@ -28,6 +29,7 @@ from migrator.wiring.adapters import (
     make_reader,
     make_records,
     make_source,
+    naming_of,
     open_database,
     open_ledger,
     open_store,
@@ -159,6 +161,7 @@ def test_connection(config: Config) -> list[Check]:
 
 async def _test_connection(config: Config) -> list[Check]:
     checks: list[Check] = []
+    capabilities: Capabilities | None = None
     bucket = _bucket_of_ledger(config)
     where = config.destination.url or bucket
     try:
@@ -175,7 +178,7 @@ async def _test_connection(config: Config) -> list[Check]:
     reader = make_reader(config)
     try:
         for source in config.sources:
-            checks += await _check_source(source, config, bucket, reader)
+            checks += await _check_source(source, config, bucket, naming_of(config, capabilities), reader)
             checks += await _check_rows(source, config, bucket)
     finally:
         await reader.close()
@@ -213,14 +216,16 @@ async def _keep(config: Config, capabilities: Capabilities) -> Check:
     return Check("ledger", "keep", True, f"what was found is in {config.ledger_path}")
 
 
-async def _check_source(source: SourceConfig, config: Config, bucket: str, reader: Reader) -> list[Check]:
+async def _check_source(
+    source: SourceConfig, config: Config, bucket: str, naming: Naming, reader: Reader
+) -> list[Check]:
     """Lists the first page and reads the beginning of its first object; of a query, it asks for the columns first."""
     checks = []
     try:
         if isinstance(source, TableSource):
-            columns = await in_thread(table_scan(source, config, bucket).columns, _THREAD)
+            columns = await in_thread(table_scan(source, config, bucket, naming).columns, _THREAD)
             checks.append(Check(source.name, "query", True, f"its columns are {', '.join(columns)}"))
-        adapter = make_source(source, config, bucket)
+        adapter = make_source(source, config, bucket, naming)
         page = await in_thread(lambda: next(adapter.scan(None), None), _THREAD)
     except MigratorError as error:
         return [*checks, Check(source.name, "list", False, error.message, error.hint)]

@@ -32,6 +32,7 @@ from migrator.wiring.adapters import (
     make_records,
     make_renderer,
     make_source,
+    naming_of,
     open_ledger,
     open_store,
     selected,
@@ -66,7 +67,6 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
     await refuse_after_unfinished_rollback(ledger)
     bucket = await chosen_bucket(config, ledger)
     chosen = selected(config, options.sources)
-    sources = [make_source(source, config, bucket) for source in chosen]
     async with AsyncExitStack() as opened:
         store = await opened.enter_async_context(open_store(config, bucket))
         records = await opened.enter_async_context(_rows(config, chosen, bucket))
@@ -82,6 +82,8 @@ async def _migrate(config: Config, options: RunOptions, observer: Observer, ledg
         again = options.rescan or await _nothing_left(ledger, chosen)
         await begin_scans(config, ledger, chosen, observer, again=again)
         await tell_what_changed(config, ledger, observer)
+        naming = naming_of(config, known)
+        sources = [make_source(source, config, bucket, naming) for source in chosen]
         run = await ledger.begin_run("migrate", config.digest)
         reader, renderer = make_reader(config), make_renderer(config)
         opened.push_async_callback(reader.close)
@@ -153,17 +155,22 @@ async def check_bucket(store: Destination) -> None:
 
 async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, observer: Observer) -> Capabilities:
     """What the ledger knows of this endpoint; probed when it knows nothing."""
-    endpoint = config.destination.endpoint_url or config.destination.url
-    known = await ledger.capabilities()
-    left = await ledger.get_meta(NOTE)
-    if known is not None and not left and await ledger.get_meta("endpoint") == endpoint:
+    known = await _known(config, ledger)
+    if known is not None and not await ledger.get_meta(NOTE):
         return known
     observer.event(EventKind.NOTE, "finding out what the destination honours")
     capabilities, _ = await probe(config, store, ledger)
     store.requests.clear()  # the canaries belong to no run
     await ledger.keep_capabilities(capabilities)
-    await ledger.set_meta("endpoint", endpoint)
+    await ledger.set_meta("endpoint", config.destination.endpoint_url or config.destination.url)
     return capabilities
+
+
+async def _known(config: Config, ledger: SqliteLedger) -> Capabilities | None:
+    """What an earlier command found out about this endpoint."""
+    if await ledger.get_meta("endpoint") != (config.destination.endpoint_url or config.destination.url):
+        return None
+    return await ledger.capabilities()
 
 
 async def probe(config: Config, store: Store, ledger: SqliteLedger | None = None) -> tuple[Capabilities, list[Finding]]:
@@ -228,7 +235,8 @@ async def _plan(
 
     async with open_ledger(config, planning=True) as ledger:
         bucket = await chosen_bucket(config, ledger)
-        sources = [make_source(source, config, bucket) for source in chosen]
+        naming = naming_of(config, await _known(config, ledger))
+        sources = [make_source(source, config, bucket, naming) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
         await tell_what_changed(config, ledger, observer)
         # A plan that was stopped goes on, and begins only what is due otherwise.

@@ -1,6 +1,7 @@
 """plan, migrate, retry and copy, from the config file to the bucket."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,20 @@ def test_plan_has_a_line_for_each_source_and_one_for_all(project: Project) -> No
     assert [row[:2] for row in table] == [["photos", "1"], ["more", "1"], ["all", "2"]]
     only = project.run("plan", "--source", "photos")
     assert "requests  about 2: 2 PUT" in only.out
+
+
+def test_plan_names_keys_that_a_folder_cannot_hold(project: Project) -> None:
+    long = "x" * 256
+    project.lots([f"http://one.example/{path}" for path in ("good.jpg", "double//slash.jpg", "mark/", f"{long}.jpg")])
+    config = (project.folder / "migrator.toml").read_text()
+    target = (project.folder / "archive").as_uri()
+    config = re.sub(r"\[destination\]\nbucket.*\nendpoint_url.*", f'[destination]\nurl = "{target}"', config)
+    (project.folder / "migrator.toml").write_text(config)
+    planned = project.run("plan")
+    assert planned.status == 1
+    assert planned.out.count("a file's path has no // and no / at its end") == 2
+    assert "longer than the 255 bytes of a file's name" in planned.out
+    assert "1 object" in project.run("status").out
 
 
 def test_plan_where_the_server_checks_nothing_counts_what_is_read_back(project: Project) -> None:

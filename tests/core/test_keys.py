@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from migrator.core.keys import (
     PATH_NAMES,
     KeyMaker,
+    Naming,
     NoMatch,
     Template,
     TemplateError,
@@ -143,8 +144,8 @@ BAD_KEYS = [
 @pytest.mark.parametrize("key", GOOD_KEYS)
 def test_a_strange_key_is_byte_exact(key: str) -> None:
     assert key_problem(key) is None
-    assert KeyMaker("{path}").make(key) == (key, None)
-    assert KeyMaker("{path}", match="(?s)^(?P<all>.*)$").make(key) == (key, None)
+    assert KeyMaker("{path}", Naming()).make(key) == (key, None)
+    assert KeyMaker("{path}", Naming(), match="(?s)^(?P<all>.*)$").make(key) == (key, None)
 
 
 @pytest.mark.parametrize(("key", "reason"), BAD_KEYS)
@@ -153,7 +154,7 @@ def test_an_impossible_key_is_refused_by_name(key: str, reason: str) -> None:
     assert problem is not None
     assert reason in problem
     with pytest.raises(TemplateError, match=reason):
-        KeyMaker("{path}").make(key)
+        KeyMaker("{path}", Naming()).make(key)
 
 
 @given(st.text(max_size=1100))
@@ -177,40 +178,41 @@ def test_every_text_is_a_key_or_has_one_line_of_reason(key: str) -> None:
     ],
 )
 def test_parts_of_a_path(path: str, parts: tuple[str, str, str, str]) -> None:
-    key, _ = KeyMaker("{path}|{dir}|{name}|{stem}|{ext}").make(path)
+    key, _ = KeyMaker("{path}|{dir}|{name}|{stem}|{ext}", Naming()).make(path)
     assert key == "|".join((path, *parts))
 
 
 def test_the_prefix_stands_before_every_key_as_it_is() -> None:
-    assert KeyMaker("{path}", prefix="storage/").make("a/b")[0] == "storage/a/b"
-    assert KeyMaker("x-{name}", prefix="v1-").make("a/b")[0] == "v1-x-b"
+    assert KeyMaker("{path}", Naming("storage/")).make("a/b")[0] == "storage/a/b"
+    assert KeyMaker("x-{name}", Naming("v1-")).make("a/b")[0] == "v1-x-b"
 
 
 def test_groups_and_fields_and_what_later_templates_want() -> None:
-    maker = KeyMaker("{lot}/{rest}", match="^cdn/(?P<rest>.+)$", carry=("lot", "dir", "seller", "host", "lot"))
+    maker = KeyMaker("{lot}/{rest}", Naming(carry=("lot", "dir", "seller", "host", "lot")), match="^cdn/(?P<rest>.+)$")
     key, carried = maker.make("cdn/a/b.jpg", host="h", fields={"lot": "7", "seller": None, "other": "no"})
     assert key == "7/a/b.jpg"
     assert carried == {"lot": "7", "dir": "cdn/a", "host": "h"}
 
 
 def test_groups_beat_path_names_and_path_names_beat_fields() -> None:
-    assert KeyMaker("{name}|{stem}", match=r"(?P<stem>\d+)").make("a-12.x", fields={"name": "field"})[0] == "a-12.x|12"
+    maker = KeyMaker("{name}|{stem}", Naming(), match=r"(?P<stem>\d+)")
+    assert maker.make("a-12.x", fields={"name": "field"})[0] == "a-12.x|12"
 
 
 def test_a_path_without_a_match_is_told_with_the_pattern() -> None:
     with pytest.raises(NoMatch, match=r"'b' does not match '\^a'"):
-        KeyMaker("{path}", match="^a").make("b")
+        KeyMaker("{path}", Naming(), match="^a").make("b")
 
 
 def test_a_group_that_took_no_part_has_no_value() -> None:
     with pytest.raises(TemplateError, match=r"\{b\} has no value"):
-        KeyMaker("{b}", match="a|(?P<b>b)").make("a")
+        KeyMaker("{b}", Naming(), match="a|(?P<b>b)").make("a")
 
 
 def test_keys_of_the_tools_own_are_kept_free() -> None:
     with pytest.raises(TemplateError, match="in/_migrator/"):
-        KeyMaker("{path}", prefix="in/").make("_migrator/backup/1/a")
-    assert KeyMaker("{path}", prefix="in/").make("a/_migrator/b")[0] == "in/a/_migrator/b"
+        KeyMaker("{path}", Naming("in/")).make("_migrator/backup/1/a")
+    assert KeyMaker("{path}", Naming("in/")).make("a/_migrator/b")[0] == "in/a/_migrator/b"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_the_path_of_a_location_is_decoded_once_and_has_no_query(location: str, 
 
 def test_a_path_that_is_no_utf_8_is_refused_as_a_key() -> None:
     with pytest.raises(TemplateError, match="UTF-8"):
-        KeyMaker("{path}").make(location_path("https://h/%ff"))
+        KeyMaker("{path}", Naming()).make(location_path("https://h/%ff"))
 
 
 def test_a_compiled_template_is_a_value() -> None:

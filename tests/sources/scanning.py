@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.core.config import DirectorySource, ManifestSource
+from migrator.core.keys import Naming
 from migrator.core.model import Item, Page, Problem
 from migrator.core.ports import Source
 from migrator.sources.directory import DirectoryScan
@@ -52,7 +53,7 @@ def whole(source: Source) -> Scanned:
 def directory(root: Path, *, prefix: str = "", carry: Sequence[str] = (), **settings: Any) -> DirectoryScan:
     """A `directory` source."""
     values = {"type": "directory", "name": "tree", "root": root, "key": "{path}"} | settings
-    return DirectoryScan(DirectorySource.model_validate(values), prefix=prefix, carry=carry)
+    return DirectoryScan(DirectorySource.model_validate(values), Naming(prefix, carry))
 
 
 def manifest(files: Path | str, *, prefix: str = "", carry: Sequence[str] = (), **settings: Any) -> ManifestScan:
@@ -64,7 +65,7 @@ def manifest(files: Path | str, *, prefix: str = "", carry: Sequence[str] = (), 
         "key": "{path}",
         "fields": ("image_url", "thumb_url"),
     }
-    return ManifestScan(ManifestSource.model_validate(values | settings), prefix=prefix, carry=carry)
+    return ManifestScan(ManifestSource.model_validate(values | settings), Naming(prefix, carry))
 
 
 def in_manifest(folder: Path, text: str | bytes, *, name: str = "lot.json", **settings: Any) -> Scanned:

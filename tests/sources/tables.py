@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from migrator.clients.database import Database
 from migrator.core.config import TableSource
+from migrator.core.keys import Naming
 from migrator.core.model import Page
 from migrator.sources.table import TableScan
 from tests.servers import databases
@@ -50,7 +51,7 @@ def table(
     }
     config = TableSource.model_validate(values | settings)
     database = Database(url, timeout=30, connect_timeout=5)
-    return TableScan(config, database, prefix=prefix, carry=carry, stands_here=lambda bucket: bucket in here)
+    return TableScan(config, Naming(prefix, carry), database, stands_here=lambda bucket: bucket in here)
 
 
 def page_by_page(url: str, query: str, **settings: Any) -> Iterator[Page]:

@@ -11,6 +11,7 @@ import pytest
 
 from migrator.core.config import BucketSource, Transfer
 from migrator.core.errors import Fatal, PreflightError, Transient
+from migrator.core.keys import Naming
 from migrator.core.model import Fault
 from migrator.core.places import Place
 from migrator.sources.bucket import BucketScan
@@ -36,9 +37,8 @@ def source(
     values = {"type": "bucket", "name": "old", "bucket": bucket, "key": "{path}"} | settings
     place = Place(bucket, endpoint, "us-east-1", "")
     config = BucketSource.model_validate(values)
-    return BucketScan(
-        config, place=place, destination=destination, transfer=Transfer(), prefix=below, carry=("bucket",)
-    )
+    naming = Naming(below, ("bucket",))
+    return BucketScan(config, naming, place=place, destination=destination, transfer=Transfer())
 
 
 def filled(server: S3Server, *keys: str, body: bytes = b"body") -> str:
@@ -225,12 +225,13 @@ SCAN = r"""
 import re, sys
 from pathlib import Path
 from migrator.core.config import BucketSource, Transfer
+from migrator.core.keys import Naming
 from migrator.core.places import Place
 from migrator.sources.bucket import BucketScan
 
 config = BucketSource(type="bucket", name="b", bucket="endless", key="{lot}/{name}", match=r"^lot (?P<lot>\d+)/")
 place = Place("endless", sys.argv[1], "us-east-1", "")
-source = BucketScan(config, place=place, destination=None, transfer=Transfer(), prefix="", carry=())
+source = BucketScan(config, Naming(), place=place, destination=None, transfer=Transfer())
 items = 0
 for page in source.scan(None):
     items += len(page.items)

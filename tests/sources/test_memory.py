@@ -11,15 +11,16 @@ SCAN = r"""
 import re, sys
 from pathlib import Path
 from migrator.core.config import DirectorySource, ManifestSource
+from migrator.core.keys import Naming
 from migrator.sources.directory import DirectoryScan
 from migrator.sources.manifest import ManifestScan
 
 kind, place = sys.argv[1:]
 if kind == "manifest":
     config = ManifestSource(type="manifest", name="m", files=place, key="{lot}/{path}", fields=("image_url",))
-    source = ManifestScan(config, prefix="", carry=())
+    source = ManifestScan(config, Naming())
 else:
-    source = DirectoryScan(DirectorySource(type="directory", name="d", root=place, key="{path}"), prefix="", carry=())
+    source = DirectoryScan(DirectorySource(type="directory", name="d", root=place, key="{path}"), Naming())
 items = problems = 0
 for page in source.scan(None):
     items += len(page.items)
