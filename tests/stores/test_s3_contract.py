@@ -42,6 +42,12 @@ SERVERS = {
         tells_part_checksums=False,
     ),
     "ceph20": Expected(),
+    "seaweedfs": Expected(
+        digests=frozenset({Digest.SHA256, Digest.SHA256_ONLY, Digest.MD5, Digest.MD5_ONLY}),
+        part_digests=frozenset({Digest.SHA256, Digest.SHA256_ONLY, Digest.MD5, Digest.MD5_ONLY}),
+        tells_part_checksums=False,
+        altered_keys=frozenset({"quotes", "double slash", "trailing slash"}),
+    ),
 }
 """What was seen of each; tests/servers/README.md and docs/reference/servers.md say it in words."""
 

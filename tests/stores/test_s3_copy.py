@@ -24,6 +24,7 @@ SERVERS = {
     "rclone": Expected(pinned=False, parts=False, tags=False, forgets=False),
     "ceph16": Expected(pinned=False, retags=False),
     "ceph20": Expected(),
+    "seaweedfs": Expected(absent=True),
 }
 """What was seen of each; docs/reference/servers.md says it in words."""
 
