@@ -11,6 +11,7 @@ from migrator.cli.output import Output, complain, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
 from migrator.core.quantities import parse_duration
 from migrator.reports import words
+from migrator.setup.change import Change
 
 if TYPE_CHECKING:
     from migrator.wiring import Check
@@ -114,13 +115,14 @@ def setup(
         done = [{"what": each.describe(), "applied": each.applied} for each in changes]
         output.emit({"changes": done} | ({"rules": rules} if rules else {}))
         return 0
-    output.say(_lines([each.describe() for each in changes], dry_run=dry_run))
+    output.say(_lines(changes, dry_run=dry_run))
     return 0
 
 
-def _lines(changes: Sequence[str], *, dry_run: bool) -> Iterator[str]:
+def _lines(changes: Sequence[Change], *, dry_run: bool) -> Iterator[str]:
     for change in changes:
-        yield f"{'would' if dry_run else 'done':<6}{change}"
+        word = "left" if change.note else "would" if dry_run else "done"
+        yield f"{word:<6}{change.describe()}"
     if not changes:
         yield "all is right as it is; nothing to change"
     elif dry_run:

@@ -15,7 +15,7 @@ from migrator.clients.operator import operator_client, preflight_error
 from migrator.clients.refusals import missing_permission
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
-from migrator.setup.bucket_settings import NOT_OFFERED, Setting, settings_of
+from migrator.setup.bucket_settings import NOT_OFFERED, Left, Setting, code_of, settings_of, status_of
 from migrator.setup.change import Change
 
 _TAKEN = frozenset({"BucketAlreadyExists", "OperationAborted"})
@@ -119,7 +119,7 @@ def apply(change: Change) -> Change:
         return change
     try:
         change.act()
-    except _Left as left:
+    except Left as left:
         return replace(change, note=str(left))
     return replace(change, applied=True)
 
@@ -135,10 +135,6 @@ class _NameTaken(Exception):
     """The name went to somebody else between looking and creating, or cannot be seen by us at all."""
 
 
-class _Left(Exception):
-    """The setting stays as it is; says why."""
-
-
 def _only(destination: Destination, bucket: str) -> Destination:
     return destination.model_copy(update={"bucket": bucket, "fallback_buckets": ()})
 
@@ -149,7 +145,7 @@ def _own_buckets(client: Any) -> set[str] | None:
         pages = client.get_paginator("list_buckets").paginate()
         return {bucket["Name"] for page in pages for bucket in page.get("Buckets", ())}
     except ClientError as error:
-        if _status(error) in (401, 403) and _code(error) == "AccessDenied":
+        if status_of(error) in (401, 403) and code_of(error) == "AccessDenied":
             return None
         raise
 
@@ -159,7 +155,7 @@ def _look_at(client: Any, bucket: str, own: set[str] | None, region: str) -> tup
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:
-        status = _status(error)
+        status = status_of(error)
         if status == 404:
             return "", False
         if status == 403 and not (own and bucket in own):
@@ -192,13 +188,13 @@ def _creating(state: BucketState, destination: Destination) -> Callable[[], None
             try:
                 _create(state, place)
             except ClientError as error:
-                if not (place and destination.endpoint_url and _code(error) in _LOCATION):
+                if not (place and destination.endpoint_url and code_of(error) in _LOCATION):
                     raise
                 _create(state, {})  # a server of its own kind may know no regions
         except ClientError as error:
-            if _code(error) in _TAKEN:
+            if code_of(error) in _TAKEN:
                 raise _NameTaken from None
-            if _code(error) not in _OURS:
+            if code_of(error) not in _OURS:
                 raise preflight_error(error, "CREATE BUCKET", state.bucket, destination.region) from None
 
     return create
@@ -214,29 +210,21 @@ def _setting(setting: Setting, client: Any, bucket: str, wanted: Any) -> Callabl
             setting.put(client, bucket, wanted)
             still = setting.wanted(setting.look(client, bucket))
         except ClientError as error:
-            raise _Left(_why_left(error, "", bucket)) from None
+            raise Left(_why_left(error, "", bucket)) from None
         except LookupError:
-            raise _Left(NOT_OFFERED) from None
+            raise Left(NOT_OFFERED) from None
         if still is not None:
-            raise _Left(NOT_OFFERED)  # accepted without a word, and not kept
+            raise Left(NOT_OFFERED)  # accepted without a word, and not kept
 
     return put
 
 
 def _why_left(error: ClientError, region: str, bucket: str) -> str:
-    status, code = _status(error), _code(error)
+    status, code = status_of(error), code_of(error)
     if status in (405, 501) or code in _UNKNOWN:
         return NOT_OFFERED
     if 400 <= status < 500 and code != "NoSuchBucket":
         need = missing_permission(str(error.response.get("Error", {}).get("Message", "")))
         why = f"{status} {code or 'no reason given'}" + (f": the credentials need {need}" if need else "")
-        return f"refused ({why}), left as it is"
+        return f"refused ({why})"
     raise preflight_error(error, "SETUP", bucket, region) from None
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _status(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

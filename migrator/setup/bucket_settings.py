@@ -12,8 +12,12 @@ from migrator.core.config import Destination
 from migrator.core.model import CANARY, RESERVED_PREFIX
 from migrator.setup import lifecycle
 
-NOT_OFFERED = "not offered by this server, left as it is"
+NOT_OFFERED = "not offered by this server"
 _BLOCKED = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+
+class Left(Exception):
+    """The setting stays as it is; says why."""
 
 
 class Setting(Struct, frozen=True):
@@ -70,14 +74,15 @@ def _encryption(destination: Destination) -> Setting:
 
     def put(client: Any, bucket: str, wanted: list[dict[str, Any]]) -> None:
         client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": wanted})
-        try:
-            _store_canary(client, bucket, f"{destination.prefix}{RESERVED_PREFIX}canary/{secrets.token_hex(8)}")
-        except ClientError as error:
-            # Ceph without a key store takes the setting, and from then on refuses every object.
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 400 or not look(client, bucket):
-                return
-            client.delete_bucket_encryption(Bucket=bucket)
-            raise
+        key = f"{destination.prefix}{RESERVED_PREFIX}canary/{secrets.token_hex(8)}"
+        refused = _refusal_of_canary(client, bucket, key)
+        # Without a key store, Ceph and SeaweedFS take the setting, and from then on refuse every object (400, 500).
+        if refused is None or status_of(refused) in (401, 403) or not look(client, bucket):
+            return
+        client.delete_bucket_encryption(Bucket=bucket)
+        if _refusal_of_canary(client, bucket, key):
+            raise refused  # with it or without
+        raise Left(f"with it every object is refused ({status_of(refused)} {code_of(refused)}), so it was taken back")
 
     def words(rules: list[dict[str, Any]]) -> str:
         names = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "") for rule in rules]
@@ -93,11 +98,15 @@ def _encryption(destination: Destination) -> Setting:
     )
 
 
-def _store_canary(client: Any, bucket: str, key: str) -> None:
-    """Puts a small object and takes it away again, its version too. Raises ClientError when it cannot be put."""
-    version = client.put_object(Bucket=bucket, Key=key, Body=CANARY).get("VersionId")
+def _refusal_of_canary(client: Any, bucket: str, key: str) -> ClientError | None:
+    """Why a small object cannot be put; where it can, it is taken away again, its version too."""
+    try:
+        version = client.put_object(Bucket=bucket, Key=key, Body=CANARY).get("VersionId")
+    except ClientError as error:
+        return error
     with suppress(ClientError):
         client.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+    return None
 
 
 def _lifecycle(destination: Destination, keep: float | None) -> Setting:
@@ -152,11 +161,21 @@ def _versioning() -> Setting:
     )
 
 
+def code_of(error: ClientError) -> str:
+    """What S3 calls the error; empty where it has no name."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status of the answer; 0 without one."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def _ask(method: Callable[..., dict[str, Any]], bucket: str, nothing: str) -> dict[str, Any] | None:
     """The answer; None when the bucket has no such setting yet."""
     try:
         return method(Bucket=bucket)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == nothing:
+        if code_of(error) == nothing:
             return None
         raise

@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from migrator.core.config import Destination
 from migrator.core.errors import PreflightError
 from migrator.setup.bucket import apply, changes, inspect, prepare
+from tests.faults import wire
+from tests.faults.actions import s3_error
+from tests.faults.proxy import Forward, Proxy, Rule
+from tests.faults.wire import Answer
 from tests.servers.s3 import S3Server, ServerMissing, ceph, free_port
 from tests.servers.scripted import Reply, Request, error_document, scripted
 
@@ -92,12 +97,34 @@ def test_encryption_that_the_server_cannot_carry_out_is_taken_back() -> None:
         with ceph(20) as server:
             name, done = prepare(destination(server))
             [left] = [change for change in done if change.what == "default encryption"]
-            assert (left.applied, left.note) == (False, "refused (400 InvalidArgument), left as it is")
+            assert not left.applied
+            assert left.note == "with it every object is refused (400 InvalidArgument), so it was taken back"
             server.client().put_object(Bucket=name, Key="key", Body=b"1")
             server.client().delete_object(Bucket=name, Key="key")
             server.client().delete_bucket(Bucket=name)
     except ServerMissing as missing:
         pytest.skip(str(missing))
+
+
+def test_encryption_that_breaks_every_put_is_taken_back(moto_server: S3Server) -> None:
+    client, bucket = moto_server.client(), moto_server.new_bucket()
+
+    async def without_a_key_store(request: wire.Request, forward: Forward) -> Answer:
+        try:
+            client.get_bucket_encryption(Bucket=bucket)
+        except ClientError:
+            return await forward(request)
+        return s3_error(500, "InternalError")
+
+    with Proxy(
+        f"127.0.0.1:{moto_server.port}", rules=[Rule(without_a_key_store, "PUT", "canary", times=None)]
+    ) as proxy:
+        wanted = Destination(bucket=bucket, endpoint_url=proxy.url)
+        _, done = prepare(wanted)
+    [left] = [change for change in done if change.what == "default encryption"]
+    assert left.note == "with it every object is refused (500 InternalError), so it was taken back"
+    with pytest.raises(ClientError, match="NotFound"):
+        client.get_bucket_encryption(Bucket=bucket)
 
 
 def test_public_objects_are_not_blocked(moto_server: S3Server) -> None:
