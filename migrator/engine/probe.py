@@ -228,7 +228,7 @@ class Probe:
             standing = await self._store.head(upload.key)
             return listed == {upload.key} and standing is not None and standing.size == len(CANARY)
         finally:
-            for key in {upload.key, *listed}:
+            for key in listed or {upload.key}:  # by the name that it has: by another one a version would be left
                 await patiently(partial(self._store.purge, key))
 
     async def _versioned(self) -> bool:
