@@ -57,9 +57,9 @@ def copy_of(key: str) -> str:
     return f"{key}-copy"
 
 
-def folder_of(key: str, oddity: Oddity) -> str:
-    """What the canary whose key is odd stands below, beside that under `key`."""
-    return f"{key}-{oddity.name.lower()}/"
+def odd_canary(key: str, oddity: Oddity) -> str:
+    """The key of a canary of this form, in a folder of its own beside that under `key`."""
+    return f"{key}-{oddity.name.lower()}/{oddity.example}"
 
 
 async def sweep(store: Store, key: str) -> None:
@@ -69,10 +69,14 @@ async def sweep(store: Store, key: str) -> None:
             for upload_id, _ in await store.open_uploads(one):
                 await store.abort(one, upload_id)
         await store.purge(one)
-    with suppress(Forbidden):  # who may not list left none whose key is odd
-        beside = [one async for page in store.keys(f"{key}-") for one in page]
-        for one in beside:
+    with suppress(Forbidden):  # who may not list has left none
+        for one in await _beside(store, key):
             await store.purge(one)
+
+
+async def _beside(store: Store, key: str) -> list[str]:
+    """The canaries beside that under `key`, by the names that they have got."""
+    return [one async for page in store.keys(f"{key}-") for one in page]
 
 
 async def can_write(store: Store, prefix: str, capabilities: Capabilities) -> bool:
@@ -206,30 +210,33 @@ class Probe:
         return conditional, part_digest
 
     async def _altered(self) -> tuple[Oddity, ...]:
-        odd = [oddity for oddity in Oddity if not self._store.refuses(oddity.example)]
-        kept = await asyncio.gather(*map(self._keeps_key, odd))
-        altered = tuple(oddity for oddity, is_kept in zip(odd, kept, strict=True) if not is_kept)
-        named = " or ".join(altered)
-        detail = f"those with {named} are not kept as they are: refused" if altered else "kept as they are"
-        self._find("keys", None if altered else True, detail)
-        return altered
-
-    async def _keeps_key(self, oddity: Oddity) -> bool:
-        """Whether a canary under such a key is listed under that very key, whole. A server may refuse it in words."""
-        folder = folder_of(self.key, oddity)
-        upload = replace(self._upload, key=folder + oddity.example)
+        odd = {oddity: odd_canary(self.key, oddity) for oddity in Oddity}
+        taken = [oddity for oddity, key in odd.items() if await self._takes(key)]
+        listed = await patiently(lambda: _beside(self._store, self.key))
         try:
-            await self._store.put(upload, CANARY, Guards(absent=False, digest=Digest.SIGNED))
-        except ObjectError:
-            return True
-        listed: set[str] = set()
-        try:
-            listed.update([key async for page in self._store.keys(folder) for key in page])
-            standing = await self._store.head(upload.key)
-            return listed == {upload.key} and standing is not None and standing.size == len(CANARY)
+            altered = [one for one in taken if odd[one] not in listed or not await self._is_whole(odd[one])]
         finally:
-            for key in listed or {upload.key}:  # by the name that it has: by another one a version would be left
+            for key in listed:
                 await patiently(partial(self._store.purge, key))
+        detail = (
+            f"those with {' or '.join(altered)} are not kept as they are: refused" if altered else "kept as they are"
+        )
+        self._find("keys", None if altered else True, detail)
+        return tuple(altered)
+
+    async def _takes(self, key: str) -> bool:
+        """Whether a canary under `key` can be put: the store or the server may refuse such keys in words."""
+        if self._store.refuses(key):
+            return False
+        try:
+            await self._store.put(replace(self._upload, key=key), CANARY, Guards(absent=False, digest=Digest.SIGNED))
+        except ObjectError:
+            return False
+        return True
+
+    async def _is_whole(self, key: str) -> bool:
+        standing = await patiently(lambda: self._store.head(key))
+        return standing is not None and standing.size == len(CANARY)
 
     async def _versioned(self) -> bool:
         try:

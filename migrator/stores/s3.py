@@ -40,7 +40,7 @@ from migrator.stores.s3_headers import (
     read_listing,
     standing_of,
 )
-from migrator.stores.s3_versions import Version, list_versions, version_beneath, versioning
+from migrator.stores.s3_versions import NULL, Version, list_versions, version_beneath, versioning
 
 if TYPE_CHECKING:
     from migrator.core.orphans import Listed, Unfinished
@@ -129,17 +129,26 @@ class S3Store:
 
     async def beneath(self, key: str, version_id: str) -> Standing | None:
         """What `version_id` of `key` covers; None also where versions may not be listed or read."""
-        lower = version_beneath(await self._versions(key), version_id)
+        lower = version_beneath(await self._versions(key) or (), version_id)
         try:
             return await self.head(key, lower.id) if lower else None
         except (Forbidden, Invalid):
             return None
 
     async def purge(self, key: str) -> None:
-        """Removes every version of an object of our own."""
-        await self.delete(key)
-        for version in await self._versions(key):
-            await self.delete(key, version.id)
+        """Removes every version of an object of our own. Whenever it is killed, what is left is listed."""
+        versions = await self._versions(key)
+        if versions is None:
+            await self.delete(key)
+            return
+        # Versions first: where there are any, a plain delete makes one more, a marker that no listing of keys shows.
+        kept = [version.id for version in versions if version.id != NULL]
+        for version_id in kept:
+            await self.delete(key, version_id)
+        if len(kept) < len(versions) or (not versions and await self.head(key)):
+            await self.delete(key)  # needs no right to delete versions, and leaves a marker where they are suspended
+            for version in await self._versions(key) or ():
+                await self.delete(key, version.id)
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """The keys under `prefix`, 1,000 a request, asked for URL-encoded: XML cannot hold every byte of a key."""
@@ -283,12 +292,12 @@ class S3Store:
             return True
         raise self._client.error(operation, key, answer)
 
-    async def _versions(self, key: str) -> list[Version]:
-        """Everything that `key` has; nothing where there are no versions to be told of."""
+    async def _versions(self, key: str) -> list[Version] | None:
+        """Everything that `key` has; None where versions may not be listed or the server knows none."""
         try:
             return await list_versions(self._client, key)
         except (Forbidden, Invalid):
-            return []
+            return None
 
     async def _call(self, operation: str, method: str, key: str = "", **parameters: object) -> dict[str, Any]:
         return await self._access.call(operation, method, key, **parameters)
