@@ -23,7 +23,7 @@ from migrator.core.errors import (
 )
 from migrator.core.keys import key_problem
 from migrator.core.model import CANARY, SMALL, Side
-from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.objects import PUT_ID, Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
@@ -57,6 +57,7 @@ class S3Store:
         self._region = destination.region
         self._transfer = transfer
         self._constants = Constants(destination)
+        self._tells_final_etag = False
 
     @classmethod
     async def open(cls, destination: Destination, transfer: Transfer, *, bucket: str | None = None) -> "S3Store":
@@ -240,12 +241,22 @@ class S3Store:
             )
         except Conflict:
             return Taken()
-        # Ceph 16 names the element and leaves it empty.
-        etag = bare(self._client.told("COMPLETE UPLOAD", upload.key, answer, "ETag", empty=True))
-        if not etag:
+        told = bare(self._client.told("COMPLETE UPLOAD", upload.key, answer, "ETag", empty=True))
+        return Placed(await self._final_etag(upload, told), answer.headers.get("x-amz-version-id"))
+
+    async def _final_etag(self, upload: Upload, told: str) -> str:
+        """The ETag of the completed object: Ceph 16 tells none, rclone another one. Who was right once is trusted."""
+        if told and self._tells_final_etag:
+            return told
+        try:
             standing = await self.head(upload.key)
-            etag = standing.etag if standing else ""
-        return Placed(etag, answer.headers.get("x-amz-version-id"))
+        except ObjectError:
+            return told
+        ours = upload.metadata.get(PUT_ID)
+        if standing is None or standing.metadata.get(PUT_ID, ours) != ours:
+            return told
+        self._tells_final_etag = standing.etag == told
+        return standing.etag
 
     async def abort(self, key: str, upload_id: str) -> None:
         """Drops an open upload; an absent one is no error."""

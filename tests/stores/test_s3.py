@@ -98,12 +98,17 @@ class TestCounting:
                 seen.clear()
             assert store.requests == {"PUT": 3}
 
-    async def test_a_large_object(self, rclone_server: S3Server) -> None:
-        async with counted(rclone_server) as (line, seen), opened(rclone_server, line=line) as store:
-            upload = replace(upload_of(b""), size=None, sha256=None)
-            await send_parts(store, upload, bytes(3 * MIB))
-            assert [line.split()[0] for line in seen] == ["POST", "PUT", "POST"]
-            assert store.requests == {"CREATE UPLOAD": 1, "PUT PART": 1, "COMPLETE UPLOAD": 1}
+    @pytest.mark.parametrize(("name", "heads"), [("moto", 1), ("rclone", 2)])
+    async def test_large_objects(self, request: pytest.FixtureRequest, name: str, heads: int) -> None:
+        """Whether the completion's ETag is the object's is asked once, or where it was another one."""
+        server: S3Server = request.getfixturevalue(f"{name}_server")
+        async with counted(server) as (line, seen), opened(server, line=line) as store:
+            for key in ("one.jpg", "two.jpg"):
+                upload = replace(upload_of(b"", key), size=None, sha256=None)
+                await send_parts(store, upload, bytes(3 * MIB))
+            assert [line.split()[0] for line in seen[:4]] == ["POST", "PUT", "POST", "HEAD"]
+            assert len(seen) == 6 + heads
+            assert store.requests == {"CREATE UPLOAD": 2, "PUT PART": 2, "COMPLETE UPLOAD": 2, "HEAD": heads}
 
 
 class TestVersions:
@@ -164,7 +169,6 @@ class TestVersions:
             left = server.client().list_object_versions(Bucket=store.bucket)
         assert {entry["Key"] for entry in left["Versions"]} == {"canary-2"}
         assert "DeleteMarkers" not in left
-
 
     async def test_purge_where_versions_are_suspended(self, server: S3Server) -> None:
         if server.name in ("rclone", "seaweedfs"):

@@ -28,7 +28,6 @@ SERVERS = {
         digests=frozenset({Digest.MD5, Digest.MD5_ONLY}),
         part_digests=frozenset({Digest.MD5, Digest.MD5_ONLY}),
         tells_part_checksums=False,
-        completes_with_final_etag=False,
         refused_keys=frozenset({"double slash"}),
         altered_keys=frozenset({"trailing slash"}),
         uncopied_keys=frozenset({"longest in UTF-8"}),
