@@ -1,6 +1,5 @@
 """What bytes are: image types by their first bytes, the content type to store, a file's fingerprint."""
 
-import os
 import re
 
 GENERIC_TYPES = frozenset(
@@ -239,8 +238,3 @@ def image_problem(head: bytes, size: int | None) -> str | None:
     if not head.strip(b"\0"):
         return "nothing but NUL bytes"
     return f"bytes of no known image type (they begin with {head[:8].hex(' ')})"
-
-
-def file_fingerprint(status: os.stat_result) -> str:
-    """What changes when a file is written or replaced: mtime (ns), size and inode."""
-    return f"{status.st_mtime_ns}:{status.st_size}:{status.st_ino}"

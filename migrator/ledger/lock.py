@@ -9,9 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from migrator.clients.mounts import TABLE, kind_at
 from migrator.core.errors import LedgerError, LedgerLocked
-
-MOUNTS = Path("/proc/self/mountinfo")
 
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|9p|lustre|ceph|glusterfs|gpfs|beegfs|orangefs|pvfs2|coda|davfs|vboxsf|vmhgfs"
@@ -97,30 +96,11 @@ def _lives(holder: Holder) -> bool:
     return True
 
 
-def refuse_network(path: Path, mounts: Path = MOUNTS) -> None:
-    """Raises LedgerError when `path` lies, or would lie, on a network file system. `mounts` is a mountinfo(5) file."""
-    kind = _kind(path.resolve(), mounts)
+def refuse_network(path: Path, table: Path = TABLE) -> None:
+    """Raises LedgerError when `path` lies, or would lie, on a network file system. `table` is a mountinfo(5) file."""
+    kind = kind_at(path.resolve(), table)
     if kind and _NETWORK.fullmatch(kind):
         raise LedgerError(
             f"{path} would lie on a network file system ({kind}), where a ledger can be damaged",
             "set checkpoint_dir to a local directory",
         )
-
-
-def _kind(path: Path, mounts: Path) -> str | None:
-    try:
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return None  # no mountinfo here (macOS): nothing is known, nothing is refused
-    best, kind = -1, None
-    for line in lines:
-        mount, _, rest = line.partition(" - ")
-        point = Path(_unescape(mount.split(" ")[4]))
-        # A later line is mounted over an earlier one of the same place.
-        if len(point.parts) >= best and path.is_relative_to(point):
-            best, kind = len(point.parts), rest.split(" ")[0]
-    return kind
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

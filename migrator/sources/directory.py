@@ -9,8 +9,8 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterator
 
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.config import DirectorySource
-from migrator.core.content import file_fingerprint
 from migrator.core.errors import PreflightError
 from migrator.core.files import file_location
 from migrator.core.keys import KeyMaker, Naming, NoMatch, TemplateError

@@ -13,6 +13,7 @@ from threading import Lock
 
 from msgspec import Struct
 
+from migrator.clients.fingerprints import inode_of
 from migrator.clients.refusals import shown
 from migrator.core.errors import Conflict, Fatal, Forbidden, Invalid, ObjectError, Transient
 from migrator.core.model import RESERVED_PREFIX, Side
@@ -26,6 +27,7 @@ TEMPORARY = f"{RESERVED_PREFIX}tmp"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NONBLOCK
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NO_ONE_STEP = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _RENAME_NOREPLACE = 1
 
 
@@ -132,7 +134,8 @@ class Tree:
         """Puts a file that is on disk under `key`, all of it at once; False when `guards` do not hold.
 
         With `guards.replace` somebody else may write between the look and the rename: no file system can compare and
-        swap. `guards.absent` has no such gap.
+        swap. `guards.absent` has no such gap, but where there are neither hard links nor a careful
+        rename (see `rename_new`).
         """
         folder, _, name = key.rpartition("/")
         for _ in range(3):
@@ -248,7 +251,7 @@ def _lock_new_folder(above: int) -> _Session:
 
 def etag_of(status: os.stat_result) -> str:
     """What changes whenever a file is replaced or written; no hash of its bytes."""
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{inode_of(status):x}"
 
 
 def sync_folder(descriptor: int) -> None:
@@ -268,7 +271,22 @@ def _make_durable(parent: int, key: str) -> None:
 
 
 def rename_new(source: int, name: str, target: int, new: str) -> None:
-    """Renames, never over anything. Raises OSError: ENOSYS or EINVAL where the system cannot do that in one step."""
+    """Renames, never over anything that stands there. Raises FileExistsError.
+
+    Most of FUSE cannot do that in one step: there somebody else may write between the look and the rename.
+    """
+    try:
+        _rename_in_one_step(source, name, target, new)
+    except OSError as error:
+        if error.errno not in _NO_ONE_STEP:
+            raise
+        with suppress(FileNotFoundError):
+            os.stat(new, dir_fd=target, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
+
+
+def _rename_in_one_step(source: int, name: str, target: int, new: str) -> None:
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from migrator.core.content import file_fingerprint
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.errors import Changed, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_path
 from migrator.core.model import MIB, Task

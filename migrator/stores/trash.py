@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.cleaning import Candidate, Found, Gone, Removal, SourceSeen, Way, Where
-from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Conflict, Forbidden, Invalid, ObjectError, Transient
 from migrator.core.errors import Gone as GoneError
 from migrator.core.files import file_location, file_path
@@ -28,7 +28,6 @@ T = TypeVar("T")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _LINK = "it is reached through a symbolic link, so its file may have other names"
-_NO_ONE_STEP = (errno.ENOSYS, errno.EINVAL)
 
 
 class LocalRemover:
@@ -156,27 +155,14 @@ def _move(folder: int, path: str, place: str, fingerprint: str) -> None:
         raise Changed(f"{path} has changed since it was looked at")
     target = os.open(os.path.dirname(place), _FOLDER | os.O_NOFOLLOW)
     try:
-        _rename(folder, name, target, new)
+        rename_new(folder, name, target, new)
         if file_fingerprint(os.stat(new, dir_fd=target, follow_symlinks=False)) != fingerprint:
-            _rename(target, new, folder, name)
+            rename_new(target, new, folder, name)
             raise Changed(f"{path} was replaced while it was moved, and stands where it stood")
         sync_folder(target)
         sync_folder(folder)
     finally:
         os.close(target)
-
-
-def _rename(source: int, name: str, target: int, new: str) -> None:
-    try:
-        rename_new(source, name, target, new)
-    except OSError as error:
-        if error.errno not in _NO_ONE_STEP:
-            raise
-        # A filesystem that cannot do both in one step: nobody else writes into the trash.
-        with suppress(FileNotFoundError):
-            os.stat(new, dir_fd=target, follow_symlinks=False)
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
-        os.rename(name, new, src_dir_fd=source, dst_dir_fd=target)
 
 
 def _make_folders(path: str) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.ended import Ended
 from tests.faults import actions
 from tests.faults.checker import Bucket, bucket_differences
 from tests.faults.harness import Migration, lots_source, tree_source
 from tests.faults.proxy import Proxy, Rule
 from tests.faults.wire import Answer
 from tests.faults.world import MIB, origin_of, small_tree, write_lot, write_tree
+from tests.servers.s3 import ServerMissing
+from tests.servers.sshfs import mounted
 
 pytestmark = pytest.mark.faults
 
@@ -232,6 +235,34 @@ def test_row_23_a_file_rewritten_while_it_is_read(folder: Path, bucket: Bucket, 
     if stays:
         assert finished.status == 0, "it is read once more"
     assert not rewrite.bodies, "the file did change"
+
+
+def test_row_23_files_of_a_share_that_is_mounted_again_have_not_changed(folder: Path, bucket: Bucket) -> None:
+    contents = small_tree(folder, count=30, size=20)
+    share = folder / "share"
+    migration = Migration(folder, bucket, sources=[tree_source(share)])
+
+    def on_the_share(*arguments: str, first: str) -> Ended:
+        """A command while it is mounted; `first` is looked up first, so all inodes are others each time."""
+        with mounted(folder / "tree", share):
+            sorted((share / first).iterdir())
+            return migration.run(*arguments, environment={"MIGRATOR_CLEANUP__GRACE": "0s"})
+
+    try:
+        assert on_the_share("plan", first="dir0").status == 0
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    moved = on_the_share("migrate", first="dir2")
+    assert moved.status == 0, moved.words
+    assert migration.check(contents) == []
+    assert migration.rows("select distinct attempts from items") == [(1,)]
+    again = on_the_share("migrate", first="dir1")
+    assert again.status == 0, again.words
+    assert migration.rows("select count(*) from problems") == [(0,)]
+    assert migration.run("verify").status == 0
+    taken = on_the_share("cleanup", "--yes", first="dir2")
+    assert taken.status == 0, taken.words
+    assert not list((folder / "tree").glob("dir*/*"))
 
 
 def test_a_disk_that_is_not_mounted_makes_no_file_gone(folder: Path, bucket: Bucket) -> None:

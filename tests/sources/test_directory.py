@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.core.content import file_fingerprint
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.errors import PreflightError
 from migrator.core.files import file_path
 from migrator.core.model import Fault

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, PreflightError
 from migrator.core.model import MIB, Side
 from migrator.core.objects import PUT_ID, Digest, Guards, Placed, Standing, Taken, Upload
+from migrator.stores import folder_tree
 from migrator.stores.folder import FolderStore
 from tests.small_disk import small_disk_at
 
@@ -148,6 +149,23 @@ async def test_a_file_system_without_hard_links(
     assert (await stands(store, "a.jpg")).put_id == "ledger/1"
     await store.close()
     assert files_below(root) == {"a.jpg"}
+
+
+def _invalid(*_: object) -> None:
+    raise OSError(errno.EINVAL, "Invalid argument")
+
+
+async def test_a_mount_that_cannot_rename_with_care_either(
+    store: FolderStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", _unsupported)
+    monkeypatch.setattr(folder_tree, "_rename_in_one_step", _invalid)
+    assert isinstance(await store.put(upload_of("a.jpg"), BODY, ABSENT), Placed)
+    inode = (root / "a.jpg").stat().st_ino
+    assert isinstance(await store.put(upload_of("a.jpg"), BODY, ABSENT), Taken)
+    await store.close()
+    assert files_below(root) == {"a.jpg"}
+    assert (root / "a.jpg").stat().st_ino == inode, "never put over something"
 
 
 async def test_a_folder_where_a_file_should_be_and_the_reverse(store: FolderStore, root: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.config import Config
-from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Transient
 from migrator.core.files import file_location
 from migrator.core.model import MIB, Side, Task

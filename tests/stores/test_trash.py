@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from migrator.clients.fingerprints import file_fingerprint
 from migrator.core.cleaning import Candidate, Claim, Gone, Removal, Way, Where
-from migrator.core.content import file_fingerprint
 from migrator.core.errors import Changed, Conflict, Forbidden
 from migrator.core.files import file_location
 from migrator.core.model import State, Task
 from migrator.core.places import TrashRoot
-from migrator.stores import trash
+from migrator.stores import folder_tree, trash
 from migrator.stores.folder_tree import rename_new
 from migrator.stores.trash import LocalRemover
 
@@ -89,7 +89,7 @@ async def test_nothing_is_ever_replaced(root: Path, in_one_step: bool, monkeypat
         raise OSError(errno.EINVAL, "not on this filesystem")
 
     if not in_one_step:
-        monkeypatch.setattr(trash, "rename_new", unable)
+        monkeypatch.setattr(folder_tree, "_rename_in_one_step", unable)
     files, one = remover(root), removal(root)
     (root / ".trash/a").mkdir(parents=True)
     (root / ".trash/a/one.jpg").write_bytes(b"theirs")
