@@ -158,8 +158,8 @@ def _lines(result: "RollbackResult", config_file: "Path", *, dry_run: bool) -> I
     if not dry_run:
         yield from (_line(_part(part), dry_run=False) for part in result.examples)
         if result.left > len(result.examples):
-            rest = words.count(result.left - len(result.examples), "more")
-            yield f"  and {rest}: the table `left_alone` of the ledger has all"
+            rest = words.count(result.left - len(result.examples))
+            yield f"  and {rest} more: the table `left_alone` of the ledger has all"
     if result.error:
         yield f"stopped: {result.error}"
     elif dry_run:
