@@ -18,7 +18,7 @@ from migrator.core.model import Fault, Item, Page, Problem
 from migrator.sources.globs import Selection
 from migrator.sources.page import PageBuilder, Result, shown
 from migrator.sources.statuses import statuses
-from migrator.sources.walk import Folder, Position, Walk, link_refusal, os_problem
+from migrator.sources.walk import Folder, Position, Walk, link_refusal
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+").fullmatch
 """Names that a location holds as they are."""
@@ -68,7 +68,7 @@ class DirectoryScan:
                     yield page.take(_cursor(position))
                 continue
             position = found.begin
-            for name, result in self._results(found, root):
+            for name, result in self._results(found, root, walk):
                 page.add(result)
                 position = found.position(name)
                 if page.due:
@@ -82,7 +82,7 @@ class DirectoryScan:
         resolve = os.path.realpath if self._config.follow_symlinks else str
         return lambda folder: resolve(os.path.join(root, folder)) not in self._hidden and self._selection.enters(folder)
 
-    def _results(self, folder: Folder, root: str) -> Iterator[tuple[str, Result]]:
+    def _results(self, folder: Folder, root: str, walk: Walk) -> Iterator[tuple[str, Result]]:
         below = folder.relative + "/" if folder.relative else ""
         above = os.path.join(folder.path, "")
         location = file_location(above)
@@ -96,7 +96,7 @@ class DirectoryScan:
                 plain = location + name if _PLAIN_NAME(name) else file_location(above + name)
                 yield name, self._result(above + name, below + name, plain, root, status)
             except OSError as error:
-                yield name, os_problem(above + name, error, "this file is left out")
+                yield name, walk.problem(above + name, error, "this file is left out")
 
     def _result(self, file: str, path: str, location: str, root: str, status: os.stat_result | OSError) -> Result:
         if isinstance(status, OSError):
@@ -144,9 +144,8 @@ def _require_folder(root: str, given: str) -> None:
     except NotADirectoryError:
         raise PreflightError(f"the root {given} is not a directory", "give the directory that holds the file") from None
     except OSError as error:
-        raise PreflightError(
-            f"the root {given} cannot be listed: {error.strerror}", "grant read access to it"
-        ) from None
+        advice = "grant read access to it" if isinstance(error, PermissionError) else "mount what it lies on again"
+        raise PreflightError(f"the root {given} cannot be listed: {error.strerror}", advice) from None
 
 
 def _problem(path: str, message: str, fault: Fault = Fault.INVALID) -> Problem:

@@ -19,7 +19,7 @@ from migrator.sources.json_file import JsonManifests
 from migrator.sources.lines import CsvManifests, text_locations
 from migrator.sources.locations import Locator
 from migrator.sources.page import PageBuilder, Result
-from migrator.sources.walk import Folder, Position, Walk, os_problem
+from migrator.sources.walk import Folder, Position, Walk
 
 SMALL_FILE = 8 * 1024 * 1024
 """Bytes up to which a JSON file is parsed whole."""
@@ -69,7 +69,8 @@ class ManifestScan:
         at = start or _Cursor(Position("", None))
         page = PageBuilder()
         any_file = False
-        for found in self._walk().folders(start.position if start else None):
+        walk = Walk(self._glob.base, self._glob.enters, follow=True)
+        for found in walk.folders(start.position if start else None):
             if not isinstance(found, Folder):
                 page.add(found)
                 continue
@@ -80,7 +81,7 @@ class ManifestScan:
                     continue
                 any_file = True
                 passed = start.count if start and start.within == relative else 0
-                for count, result in enumerate(self._results(os.path.join(found.path, name)), 1):
+                for count, result in enumerate(self._results(os.path.join(found.path, name), walk), 1):
                     if count > passed:
                         page.add(result)
                         if page.due:
@@ -95,10 +96,7 @@ class ManifestScan:
         if not page.empty or cursor is None:
             yield page.take(str(at))
 
-    def _walk(self) -> Walk:
-        return Walk(self._glob.base, self._glob.enters, follow=True)
-
-    def _results(self, path: str) -> Iterable[Result]:
+    def _results(self, path: str, walk: Walk) -> Iterable[Result]:
         finder = Finder(path, self._locator)
         form = self._config.format or _FORMATS.get(os.path.splitext(path)[1].lower())
         if form is None:
@@ -111,12 +109,12 @@ class ManifestScan:
                 if data is not None:
                     return self._json.document(as_utf8(data), finder)
         except OSError as error:
-            return [os_problem(path, error, "this manifest was not read")]
+            return [walk.problem(path, error, "this manifest was not read")]
         except UnicodeDecodeError as error:
             return [_not_unicode(finder, error)]
-        return self._streamed(path, form, finder)
+        return self._streamed(path, form, finder, walk)
 
-    def _streamed(self, path: str, form: str, finder: Finder) -> Iterator[Result]:
+    def _streamed(self, path: str, form: str, finder: Finder, walk: Walk) -> Iterator[Result]:
         try:
             with os.fdopen(os.open(path, _READ), "rb") as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -124,7 +122,7 @@ class ManifestScan:
                 else:
                     yield finder.flaw(_WHOLE, "this is no regular file")
         except OSError as error:
-            yield os_problem(path, error, "the rest of this manifest was not read")
+            yield walk.problem(path, error, "the rest of this manifest was not read")
         except UnicodeDecodeError as error:
             yield _not_unicode(finder, error)
 

@@ -7,10 +7,12 @@ system, in a second pass its folders, and a walk that resumes inside it begins t
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec import Struct
 
+from migrator.clients.roots import lost, require_same
 from migrator.core.model import Fault, Problem
 from migrator.sources.page import shown
 
@@ -60,9 +62,24 @@ class Walk:
         self._follow = follow
         self._inside = inside
         self._troubles: list[Problem] = []
+        self._standing: os.stat_result | None = None
+
+    def problem(self, path: str, error: OSError, meaning: str) -> Problem:
+        """What the operating system said of `path`. Raises Fatal where it holds for the root, and so for all below it:
+        a scan would come to its end, and what it did not see would be left behind.
+        """
+        problem = _os_problem(path, error, meaning)
+        if problem.fault in (Fault.GONE, Fault.TRANSIENT) and self._standing:
+            try:
+                require_same(self._root, self._standing)
+            except OSError as silence:
+                raise lost(self._root, f"does not answer: {silence.strerror}") from None
+        return problem
 
     def folders(self, start: Position | None) -> Iterator[Folder | Problem | None]:
         """Every folder from `start` on; a Problem for one that cannot be listed, None for one that is not entered."""
+        with suppress(OSError):  # said when it is listed
+            self._standing = os.stat(self._root)
         stack = [iter(("",))]
         held: tuple[Position, int] | None = None
         while stack:
@@ -110,7 +127,7 @@ class Walk:
                     if len(files) + len(names) > SORTED_ENTRIES:
                         return _Listing(self._stream(path, False), self._stream_names(relative, path), True)
         except OSError as error:
-            self._troubles.append(os_problem(path, error, "this folder was not listed"))
+            self._troubles.append(self.problem(path, error, "this folder was not listed"))
         files.sort()
         names.sort()
         if start and relative == start.folder:
@@ -136,7 +153,7 @@ class Walk:
                     if self._is_folder(entry) is folders:
                         yield entry.name
         except OSError as error:
-            self._troubles.append(os_problem(path, error, "the rest of this folder was not listed"))
+            self._troubles.append(self.problem(path, error, "the rest of this folder was not listed"))
 
     def _stream_names(self, relative: str, path: str) -> Iterator[str]:
         return (_joined(relative, name) for name in self._stream(path, True))
@@ -154,7 +171,7 @@ def link_refusal(path: str, inside: str | None) -> str | None:
     return None
 
 
-def os_problem(path: str, error: OSError, meaning: str) -> Problem:
+def _os_problem(path: str, error: OSError, meaning: str) -> Problem:
     """What the operating system said of `path`, and what it means."""
     if error.errno in (errno.EACCES, errno.EPERM):
         fault = Fault.FORBIDDEN

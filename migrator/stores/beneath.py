@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -38,7 +39,8 @@ class Root(Struct, frozen=True):
 
     def close(self) -> None:
         """Gives the descriptor back. Once."""
-        os.close(self.descriptor)
+        with suppress(OSError):  # a share that is gone says so once more
+            os.close(self.descriptor)
 
 
 class _OpenHow(ctypes.Structure):

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from types import TracebackType
 from typing import TypeVar
@@ -193,7 +193,8 @@ class LocalBody:
 
     def _close(self) -> None:
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            with suppress(OSError):  # a share that is gone says so once more
+                os.close(self._descriptor)
             self._descriptor = -1
 
 

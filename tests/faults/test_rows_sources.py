@@ -265,6 +265,27 @@ def test_row_23_files_of_a_share_that_is_mounted_again_have_not_changed(folder: 
     assert not list((folder / "tree").glob("dir*/*"))
 
 
+def test_a_share_whose_program_ends_stops_the_run(folder: Path, bucket: Bucket) -> None:
+    contents = small_tree(folder, count=30, size=20)
+    share = folder / "share"
+    migration = Migration(folder, bucket, sources=[tree_source(share)])
+    try:
+        with mounted(folder / "tree", share) as kill:
+            assert migration.run("plan").status == 0
+            kill()
+            stopped = migration.run()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    assert stopped.status == 3, stopped.words
+    assert "Transport endpoint is not connected" in stopped.words
+    assert "unforeseen" not in stopped.words
+    assert {state for state, _ in migration.items().values()} <= {"planned", "intended"}
+    with mounted(folder / "tree", share):
+        finished = migration.run()
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []
+
+
 def test_a_disk_that_is_not_mounted_makes_no_file_gone(folder: Path, bucket: Bucket) -> None:
     """All that is left of it is the empty folder that it belongs on."""
     contents = small_tree(folder, count=30, size=20)

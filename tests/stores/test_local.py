@@ -222,10 +222,10 @@ async def test_a_root_that_is_replaced_stops_everything(reader: LocalReader, roo
 async def test_a_root_that_does_not_answer_is_silent(
     reader: LocalReader, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one of a mount is whose server, or whose program, has gone. No such mount can be had here."""
+    """As one of a share is whose server has gone for a while. No such share can be had here."""
 
     def dead(*_: Any, **__: Any) -> Any:
-        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
 
     assert await read(reader, root / "in" / "a.jpg") == b"picture"
     monkeypatch.setattr("migrator.stores.local.open_cached", dead)
