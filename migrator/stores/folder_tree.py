@@ -314,6 +314,9 @@ def store_error(error: OSError, key: str, *, ambiguous: bool = False) -> ObjectE
             return Fatal(f"the destination is full ({said})", side=side, hint="make room there and run again")
         case errno.EROFS:
             return Fatal(f"the destination is read-only ({said})", side=side, hint="mount it for writing and run again")
+        case errno.ENOTCONN:
+            # The program behind a FUSE mount has ended; what was opened stays dead when it is mounted again.
+            return Fatal(f"the destination's mount is gone ({said})", side=side, hint="mount it again and run again")
         case errno.EACCES | errno.EPERM:
             return Forbidden(f"the destination may not be written ({said})", side=side, hint="check its permissions")
         case errno.ENOTDIR:

@@ -9,16 +9,19 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, PreflightError
+from migrator.core.errors import Conflict, Fatal, Gone, Invalid, ObjectError, PreflightError, Transient
 from migrator.core.model import MIB, Side
 from migrator.core.objects import PUT_ID, Digest, Guards, Placed, Standing, Taken, Upload
 from migrator.stores import folder_tree
 from migrator.stores.folder import FolderStore
+from tests.servers.s3 import ServerMissing
+from tests.servers.sshfs import mounted
 from tests.small_disk import small_disk_at
 
 ABSENT = Guards(absent=True, digest=Digest.SHA256)
@@ -292,6 +295,25 @@ def small_disk(root: Path) -> Iterator[Path]:
 
 
 @pytest.mark.faults
+async def test_a_mount_whose_program_has_ended_stops_everything(root: Path) -> None:
+    share = root.parent / "share"
+    try:
+        with mounted(root, share) as kill:
+            store = FolderStore(share)
+            assert isinstance(await store.put(upload_of("a/one.jpg"), BODY, ABSENT), Placed)
+            kill()
+            with pytest.raises(Fatal, match="mount is gone") as caught:
+                for _ in range(3):
+                    with suppress(Transient):  # what is on the way as it ends is broken off
+                        await store.put(upload_of("a/two.jpg"), BODY, ABSENT)
+            assert "mount it again" in caught.value.hint
+            await store.close()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    assert (root / "a/one.jpg").read_bytes() == BODY
+    assert not (root / "a/two.jpg").exists()
+
+
 async def test_a_full_disk_stops_everything_and_leaves_nothing(small_disk: Path) -> None:
     store = FolderStore(small_disk)
     big = b"x" * (2 * MIB)
