@@ -37,6 +37,7 @@ from migrator.wiring.adapters import (
     view,
 )
 from migrator.wiring.copying import ask_copies
+from migrator.wiring.known import doubt_capabilities, keep_capabilities
 from migrator.wiring.moving import check_bucket, migrate, probe
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ async def _remember_bucket(config: Config, name: str, made: Sequence[audit.Chang
     async with open_ledger(config) as ledger:
         await ledger.note(made)
         await ledger.set_meta("bucket", name)
-        await ledger.set_meta("endpoint", "set up anew")  # what it honours may have changed: the next run asks again
+        await doubt_capabilities(ledger)
 
 
 class Check(Struct, frozen=True):
@@ -209,8 +210,7 @@ def _bucket_of_ledger(config: Config) -> str:
 async def _keep(config: Config, capabilities: Capabilities) -> Check:
     try:
         async with open_ledger(config) as ledger:
-            await ledger.keep_capabilities(capabilities)
-            await ledger.set_meta("endpoint", config.destination.endpoint_url or config.destination.url)
+            await keep_capabilities(config, ledger, capabilities)
     except LedgerError as error:
         return Check("ledger", "keep", None, f"not kept: {error.message}", error.hint)
     return Check("ledger", "keep", True, f"what was found is in {config.ledger_path}")

@@ -23,6 +23,7 @@ from migrator.engine.taking import CleanupOptions, Ends
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.stores.removers import SchemeRemover
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
+from migrator.wiring.known import known_capabilities
 from migrator.wiring.moving import check_bucket
 from migrator.wiring.trash import trash_roots
 from migrator.wiring.unfinished import refuse_after_unfinished_rollback
@@ -95,8 +96,7 @@ def _status(summary: CleanupSummary, error: MigratorError | None) -> int:
 
 async def _trusted(config: Config, ledger: SqliteLedger) -> bool:
     """Whether the destination was seen to check the SHA-256 that it keeps."""
-    endpoint = config.destination.endpoint_url or config.destination.url
-    known = await ledger.capabilities() if await ledger.get_meta("endpoint") == endpoint else None
+    known = await known_capabilities(config, ledger)
     return known is not None and known.keeps_checksum and known.digest.kind is Digest.SHA256
 
 

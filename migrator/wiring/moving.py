@@ -40,6 +40,7 @@ from migrator.wiring.adapters import (
 )
 from migrator.wiring.canaries import NOTE, noted_canary
 from migrator.wiring.copying import Prepared, prepared
+from migrator.wiring.known import keep_capabilities, known_capabilities
 from migrator.wiring.planning import begin_scans, finish_plan
 from migrator.wiring.same_destination import refuse_another_destination
 from migrator.wiring.since_stored import tell_what_changed
@@ -155,22 +156,14 @@ async def check_bucket(store: Destination) -> None:
 
 async def _capabilities(config: Config, ledger: SqliteLedger, store: Store, observer: Observer) -> Capabilities:
     """What the ledger knows of this endpoint; probed when it knows nothing."""
-    known = await _known(config, ledger)
+    known = await known_capabilities(config, ledger)
     if known is not None and not await ledger.get_meta(NOTE):
         return known
     observer.event(EventKind.NOTE, "finding out what the destination honours")
     capabilities, _ = await probe(config, store, ledger)
     store.requests.clear()  # the canaries belong to no run
-    await ledger.keep_capabilities(capabilities)
-    await ledger.set_meta("endpoint", config.destination.endpoint_url or config.destination.url)
+    await keep_capabilities(config, ledger, capabilities)
     return capabilities
-
-
-async def _known(config: Config, ledger: SqliteLedger) -> Capabilities | None:
-    """What an earlier command found out about this endpoint."""
-    if await ledger.get_meta("endpoint") != (config.destination.endpoint_url or config.destination.url):
-        return None
-    return await ledger.capabilities()
 
 
 async def probe(config: Config, store: Store, ledger: SqliteLedger | None = None) -> tuple[Capabilities, list[Finding]]:
@@ -235,7 +228,7 @@ async def _plan(
 
     async with open_ledger(config, planning=True) as ledger:
         bucket = await chosen_bucket(config, ledger)
-        naming = naming_of(config, await _known(config, ledger))
+        naming = naming_of(config, await known_capabilities(config, ledger))
         sources = [make_source(source, config, bucket, naming) for source in chosen]
         run = await ledger.begin_run("plan", config.digest)
         await tell_what_changed(config, ledger, observer)

@@ -14,6 +14,7 @@ from migrator.engine.stopping import Stop, interruptible
 from migrator.engine.verify import Destination, Verify, VerifyOptions
 from migrator.ledger.sqlite import SqliteLedger
 from migrator.wiring.adapters import chosen_bucket, make_reader, open_ledger, open_store, selected
+from migrator.wiring.known import known_capabilities
 from migrator.wiring.moving import check_bucket
 
 
@@ -55,8 +56,7 @@ async def _verify(
         await check_bucket(store)
         run = await ledger.begin_run("verify", config.digest)
         reader = make_reader(config)
-        endpoint = config.destination.endpoint_url or config.destination.url
-        known = await ledger.capabilities() if await ledger.get_meta("endpoint") == endpoint else None
+        known = await known_capabilities(config, ledger)
         destination = Destination(store, bucket, known, written_prefixes(config), locations_here(config, bucket))
         verification = Verify(config, destination, ledger.verifying, reader, observer, stop, options, expected)
         try:
