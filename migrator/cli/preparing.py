@@ -11,9 +11,9 @@ from migrator.cli.output import Output, complain, observing, paint
 from migrator.core.errors import ConfigError, MigratorError, PreflightError
 from migrator.core.quantities import parse_duration
 from migrator.reports import words
-from migrator.setup.change import Change
 
 if TYPE_CHECKING:
+    from migrator.setup.change import Change
     from migrator.wiring import Check
 
 SOURCE_TYPES = ("directory", "manifest", "bucket", "table")
@@ -119,7 +119,7 @@ def setup(
     return 0
 
 
-def _lines(changes: Sequence[Change], *, dry_run: bool) -> Iterator[str]:
+def _lines(changes: "Sequence[Change]", *, dry_run: bool) -> Iterator[str]:
     for change in changes:
         word = "left" if change.note else "would" if dry_run else "done"
         yield f"{word:<6}{change.describe()}"

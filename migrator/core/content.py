@@ -1,4 +1,4 @@
-"""What bytes are: image types by their first bytes, the content type to store, a file's fingerprint."""
+"""What bytes are: image types by their first bytes, the content type to store."""
 
 import re
 

@@ -13,6 +13,9 @@ PUT_ID = "migrator-put"
 SHA256 = "migrator-sha256"
 """User metadata under which an object carries its SHA-256 (hex) where it is known before the first byte is sent."""
 
+NULL_VERSION = "null"
+"""The version of what is put where versioning is off or suspended: the next put replaces it for good."""
+
 COPIED = "migrator-copied"
 """User metadata of a server's copy that was given marks: the ETag of the object that it was made from."""
 

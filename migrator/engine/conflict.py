@@ -6,12 +6,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored, Task
-from migrator.core.objects import Placed, Standing, Upload
+from migrator.core.objects import NULL_VERSION, Placed, Standing, Upload
 from migrator.core.ports import Store
 from migrator.engine.dressed import wrongly_dressed
 from migrator.engine.rules import Rules
 
-UNVERSIONED = (None, "null")
+UNVERSIONED = (None, NULL_VERSION)
 """What is no version of its own: the next put replaces `null` for good where versioning is off or suspended."""
 
 

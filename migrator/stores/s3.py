@@ -23,7 +23,7 @@ from migrator.core.errors import (
 )
 from migrator.core.keys import key_problem
 from migrator.core.model import CANARY, SMALL, Side
-from migrator.core.objects import PUT_ID, Digest, Guards, Part, Placed, Standing, Taken, Upload
+from migrator.core.objects import NULL_VERSION, PUT_ID, Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
@@ -40,7 +40,7 @@ from migrator.stores.s3_headers import (
     read_listing,
     standing_of,
 )
-from migrator.stores.s3_versions import NULL, Version, list_versions, version_beneath, versioning
+from migrator.stores.s3_versions import Version, list_versions, version_beneath, versioning
 
 if TYPE_CHECKING:
     from migrator.core.orphans import Listed, Unfinished
@@ -143,7 +143,7 @@ class S3Store:
             await self.delete(key)
             return
         # Versions first: where there are any, a plain delete makes one more, a marker that no listing of keys shows.
-        kept = [version.id for version in versions if version.id != NULL]
+        kept = [version.id for version in versions if version.id != NULL_VERSION]
         for version_id in kept:
             await self.delete(key, version_id)
         if len(kept) < len(versions) or (not versions and await self.head(key)):
@@ -252,8 +252,7 @@ class S3Store:
             standing = await self.head(upload.key)
         except ObjectError:
             return told
-        ours = upload.metadata.get(PUT_ID)
-        if standing is None or standing.metadata.get(PUT_ID, ours) != ours:
+        if standing is None or standing.put_id not in (None, upload.metadata.get(PUT_ID)):
             return told
         self._tells_final_etag = standing.etag == told
         return standing.etag

@@ -15,10 +15,6 @@ from migrator.stores.s3_headers import read_key
 _ENTRY = re.compile(rb"<(Version|DeleteMarker)>(.*?)</\1>", re.DOTALL)
 
 
-NULL = "null"
-"""The version of what is put where versioning is off or suspended."""
-
-
 class Version(Struct, frozen=True):
     """A version of an object, or a delete marker. `modified` is in seconds since the epoch."""
 

@@ -101,10 +101,7 @@ async def _trusted(config: Config, ledger: SqliteLedger) -> bool:
 
 
 def _wanted(config: Config) -> Wanted:
-    return {
-        source.name: tuple((each.name, kind) for each in config.variants_of(source) for kind in each.formats)
-        for source in config.sources
-    }
+    return {source.name: config.wanted_variants(source) for source in config.sources}
 
 
 @asynccontextmanager
