@@ -159,10 +159,13 @@ def _engine(url: URL, dialect: str, timeout: float, connect_timeout: float) -> E
         event.listen(engine, "do_connect", _open_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     elif dialect == "postgresql":
+        from migrator.clients.postgres import open_postgres
+
         milliseconds = max(1, round(timeout * 1000))
         # Within the transaction only: a session of a pooler goes to others afterwards.
         statement = f"SET LOCAL statement_timeout = {milliseconds}"
         event.listen(engine, "begin", lambda connection: _driver(connection).execute(statement))
+        event.listen(engine, "do_connect", lambda _dialect, _record, *given: open_postgres(timeout, *given))
     else:
         event.listen(engine, "do_connect", _open_mysql)
         event.listen(engine, "do_executemany", _in_few_packets)

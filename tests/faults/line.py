@@ -12,7 +12,8 @@ class Line:
     """Serves on a free port of 127.0.0.1 while the `with` block lasts.
 
     Cut, it drops every connection and takes no new one; `refused` is set by a try meanwhile. With `hold_commit` the
-    answer to the commit of an update never arrives, nor anything after it; `held` is set when the server was asked.
+    answer to the first commit of an update never arrives, nor anything after it on that connection; `held` is set when
+    the server was asked.
     `asked` counts what the client has sent, by the piece.
     """
 
@@ -69,7 +70,7 @@ class Line:
 
 
 class _Talk:
-    """One connection. `held` is set, and no answer passes any more, once an update has been committed."""
+    """One connection. `held` is set, and no answer passes any more, once the first update has been committed."""
 
     def __init__(
         self, client: socket.socket, server: socket.socket, count: Callable[[], None], held: threading.Event | None
@@ -90,7 +91,8 @@ class _Talk:
     def _send(self, data: bytes) -> None:
         self._count()
         self._updated |= b"UPDATE " in data.upper()
-        last = self._held is not None and self._updated and b"COMMIT" in data.upper()
+        first = self._held is not None and not self._held.is_set()
+        last = first and self._updated and b"COMMIT" in data.upper()
         if last:
             self._kept.set()  # before the server hears of it, so that its answer cannot slip through
         self._server.sendall(data)

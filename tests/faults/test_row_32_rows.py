@@ -79,7 +79,8 @@ def migration_of(folder: Path, bucket: Bucket, database: TestDatabase, *, port: 
         "root": str(folder / "tree"),
         "key": "new/{path}",
     }
-    migration = Migration(folder, bucket, sources=[source], transfer={"retries": 2}, **more)
+    transfer = {"retries": 2} | more.pop("transfer", {})
+    migration = Migration(folder, bucket, sources=[source], transfer=transfer, **more)
     update = {"table": "images", "set": {"s3_key": "{key}", "bucket": "{destination.bucket}"}}
     migration.config.write_text(migration.config.read_text() + table("[sources.update]", update))
     migration.environment["ROWS_URL"] = database.through(port) if port else database.url
@@ -192,6 +193,18 @@ def test_row_32_a_kill_between_the_commit_and_the_ledger(folder: Path, bucket: B
     assert every_row_once(database, bucket), "what was committed is adopted, not made again"
     images = migration.rows("SELECT DISTINCT before_image FROM records")
     assert images == [('{"bucket":"old","s3_key":null}',)], "the way back is kept"
+
+
+@on_both
+def test_row_32_a_database_that_falls_silent_is_asked_again_on_another_connection(
+    folder: Path, bucket: Bucket, database: TestDatabase
+) -> None:
+    """The line stays up and says no more, as behind a pooler that hangs or a router that has died."""
+    with Line(database.address, hold_commit=True) as line:
+        finished = migration_of(folder, bucket, database, port=line.port, transfer={"timeout": "1s"}).run()
+        assert line.held.is_set()
+    assert finished.status == 0, finished.words
+    assert every_row_once(database, bucket), "what was committed without a word is adopted"
 
 
 @on_postgresql
