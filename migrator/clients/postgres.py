@@ -1,4 +1,4 @@
-"""PostgreSQL's driver with what it lacks: an end to the server's silence. Imported only where such a database is named."""
+"""PostgreSQL's driver with what it lacks: an end to the server's silence. Imported where such a database is named."""
 
 from collections.abc import Generator
 from time import monotonic
@@ -13,8 +13,8 @@ _GRACE = 5.0
 def open_postgres(timeout: float, arguments: tuple[Any, ...], options: dict[str, Any]) -> psycopg.Connection:
     """A connection whose statements fail with OperationalError once the server has been silent for `timeout` seconds.
 
-    PostgreSQL's `statement_timeout` says nothing where the line is dead or the server (or a pooler before it) hangs. The
-    kernel notices a dead line after a quarter of an hour, and a hanging server never.
+    PostgreSQL's `statement_timeout` says nothing where the line is dead or the server (or a pooler before it) hangs.
+    The kernel notices a dead line after a quarter of an hour, and a hanging server never.
     """
     connection = _Connection.connect(*arguments, **options)
     connection.silence = timeout + _GRACE
