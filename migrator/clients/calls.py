@@ -14,8 +14,10 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
 from migrator.clients.aws import Access, Connection, Endpoint, Identity, untrusted
+from migrator.clients.connection import Answer
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256
+from migrator.clients.strangers import is_strange, stranger
 from migrator.core.config import Transfer
 from migrator.core.errors import Invalid, ObjectError, Transient
 from migrator.core.model import Side
@@ -60,6 +62,7 @@ class Calls:
         )
         client.meta.events.register("before-send.s3", _signing(identity))
         client.meta.events.register("before-call.s3", stay)
+        client.meta.events.register("before-parse.s3", refuse_strangers)
         return cls(client, closing)
 
     async def call(
@@ -92,6 +95,14 @@ def stay(params: dict[str, Any], **_: object) -> None:
     Its own search asks once more for every call, and never ends where a redirect does not say whereto.
     """
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def refuse_strangers(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+    """Raises Transient for what no S3 server said; an answer to HEAD does not tell."""
+    headers = {name.lower(): value for name, value in response_dict["headers"].items()}
+    answer = Answer(response_dict["status_code"], headers, response_dict["body"])
+    if operation_model.http["method"] != "HEAD" and is_strange(answer):
+        raise stranger(operation_model.name, answer, Side.DESTINATION)
 
 
 def _signing(identity: Identity) -> Callable[..., Awaitable[None]]:

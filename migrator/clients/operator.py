@@ -5,11 +5,11 @@ from typing import Any
 import botocore.exceptions
 from botocore.config import Config
 
-from migrator.clients.calls import refusal_of, stay, unanswered
+from migrator.clients.calls import refusal_of, refuse_strangers, stay, unanswered
 from migrator.clients.chain import NO_CREDENTIALS
 from migrator.clients.refusals import error_of
 from migrator.core.config import Destination
-from migrator.core.errors import PreflightError
+from migrator.core.errors import ObjectError, PreflightError, Transient
 
 
 def operator_client(destination: Destination) -> Any:
@@ -28,7 +28,15 @@ def operator_client(destination: Destination) -> Any:
     except botocore.exceptions.BotoCoreError as error:
         raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None
     client.meta.events.register("before-call.s3", stay)
+    client.meta.events.register("before-parse.s3", _refuse_strangers)
     return client
+
+
+def _refuse_strangers(**answer: Any) -> None:
+    try:
+        refuse_strangers(**answer)
+    except Transient as error:
+        raise _preflight(error) from None
 
 
 def preflight_error(error: Exception, operation: str, bucket: str, region: str) -> PreflightError:
@@ -39,4 +47,9 @@ def preflight_error(error: Exception, operation: str, bucket: str, region: str) 
         found = unanswered(error, operation, bucket)
     else:
         raise error
-    return PreflightError(found.message, found.hint)
+    return _preflight(found)
+
+
+def _preflight(error: ObjectError) -> PreflightError:
+    passing = isinstance(error, Transient)
+    return PreflightError(error.message, "run the same command again when it answers" if passing else error.hint)

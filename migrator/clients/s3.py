@@ -9,6 +9,7 @@ from migrator.clients.connection import PIECE, Answer, NoConnection, Untrusted, 
 from migrator.clients.idle import Idle
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_element, read_error, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256, quote_key
+from migrator.clients.strangers import is_strange, stranger
 from migrator.clients.wire import Way, Wire
 from migrator.core.config import Transfer
 from migrator.core.errors import ObjectError, Transient
@@ -83,6 +84,10 @@ class S3Client:
         answer = await self._attempt(operation, method, key, headers, query, body, payload)
         if answer.status >= 400 and self._clock_is_wrong(answer):
             answer = await self._attempt(operation, method, key, headers, query, body, payload)
+        if is_strange(answer):
+            words = await self._in_words(operation, key, query) if method == "HEAD" else answer
+            if is_strange(words):
+                raise stranger(f"{operation} {shown(key or self._access.bucket)}", words, self.side)
         if answer.status < 300 or answer.status in accept:
             return answer
         raise self.error(operation, key, answer)
@@ -107,6 +112,8 @@ class S3Client:
             try:
                 return await self._lines.get(self._base + target, signed, f"GET {shown(key)}", self.side)
             except Refused as refused:
+                if is_strange(refused.answer):
+                    raise stranger(f"GET {shown(key)}", refused.answer, self.side) from None
                 if last or not self._clock_is_wrong(refused.answer):
                     raise self.error("GET", key, refused.answer) from None
         raise AssertionError
@@ -140,6 +147,11 @@ class S3Client:
         identity.signer.sign(await identity.credentials(), identity.now(), method, path, query, signed, payload)
         self.requests[operation] = self.requests.get(operation, 0) + 1
         return f"{path}?{query}" if query else path, signed
+
+    async def _in_words(self, operation: str, key: str, query: str) -> Answer:
+        """What is said to the same question by GET."""
+        headers = {"range": "bytes=0-0"} if key else {}
+        return await self._attempt(operation, "GET", key, headers, query, b"", EMPTY_SHA256)
 
     def _clock_is_wrong(self, answer: Answer) -> bool:
         """Whether our clock was to blame and is corrected now. A HEAD is refused without a reason: its Date tells."""

@@ -21,13 +21,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes out. `reset` breaks the connection in place of an answer; `close` after it."""
+    """What goes out, as of an S3 server unless `strange`. `reset` breaks the connection in place of it, `close` after."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
     close: bool = False
+    strange: bool = False
 
 
 Script = Callable[[Request], Reply | Awaitable[Reply]]
@@ -103,6 +104,8 @@ async def _read(reader: asyncio.StreamReader, drain: float | None) -> Request:
 
 
 def _bytes(reply: Reply, method: str) -> bytes:
-    headers = {"date": formatdate(usegmt=True), "content-length": str(len(reply.body))} | reply.headers
+    headers = {"date": formatdate(usegmt=True), "content-length": str(len(reply.body))}
+    headers |= {} if reply.strange else {"x-amz-request-id": "0123456789ABCDEF"}
+    headers |= reply.headers
     lines = [f"HTTP/1.1 {reply.status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if method == "HEAD" else reply.body)
