@@ -11,9 +11,9 @@ from urllib.parse import unquote_plus
 
 from migrator.clients.aws import connect, is_same_bucket
 from migrator.clients.loop import Loop
+from migrator.clients.pages import Position, next_position, page_query
 from migrator.clients.refusals import read_element
 from migrator.clients.s3 import S3Client
-from migrator.clients.signing import encode_query
 from migrator.core.config import Transfer
 from migrator.core.errors import Fatal, ObjectError, Transient
 from migrator.core.model import Side
@@ -38,32 +38,8 @@ class Listed(NamedTuple):
     etag: str
 
 
-class ListedPage(NamedTuple):
-    """One answer. `token` asks for the next one; it is empty in the last."""
-
-    objects: list[Listed]
-    token: str
-
-
-class Position(NamedTuple):
-    """Where a listing goes on: behind the key `after` or, where keys come in no order, where `token` leads.
-
-    A key is good for ever; a token only as long as the server says so.
-    """
-
-    after: str = ""
-    token: str = ""
-
-    @property
-    def query(self) -> dict[str, str]:
-        """What is asked for."""
-        if self.token:
-            return {"continuation-token": self.token}
-        return {"start-after": self.after} if self.after else {}
-
-
-def read_page(body: bytes) -> ListedPage:
-    """One page of ListObjectsV2. Raises Transient where it is not whole."""
+def read_page(body: bytes) -> tuple[list[Listed], Position | None]:
+    """(objects, where it goes on) of one answer. Raises Transient where it is not whole."""
     keys, sizes, etags = _KEY.findall(body), _SIZE.findall(body), _ETAG.findall(body)
     if not len(keys) == len(sizes) == len(etags):
         raise Transient("LIST: the answer tells no size or ETag of some object", side=Side.SOURCE)
@@ -72,9 +48,8 @@ def read_page(body: bytes) -> ListedPage:
     names = [html.unescape(name) if "&" in name else name for name in names]
     if read_element(body, "EncodingType") == "url":
         names = [unquote_plus(name, errors="surrogateescape") if "%" in name or "+" in name else name for name in names]
-    more = read_element(body, "IsTruncated") == "true"
-    token = read_element(body, "NextContinuationToken") if more else ""
-    return ListedPage([Listed(n, int(s), e.decode()) for n, s, e in zip(names, sizes, etags, strict=True)], token)
+    objects = [Listed(n, int(s), e.decode()) for n, s, e in zip(names, sizes, etags, strict=True)]
+    return objects, next_position(body, names[-1] if names else "", Side.SOURCE)
 
 
 class Lister:
@@ -111,28 +86,27 @@ class Lister:
         Raises Forbidden, Fatal, Invalid (the token is too old), or what may pass: Transient, Throttled.
         """
         ordered, last = not position.token, ""
-        asked, answer = position.token, self._ask(position, prefix)
+        asked, answer = position, self._ask(position, prefix)
         while True:
-            objects, token = read_page(answer.result())
-            if (token and token == asked) or (objects and objects[0].key == last):
+            objects, following = read_page(answer.result())
+            if following == asked or (objects and objects[0].key == last):
                 raise _goes_round()
             if objects:
                 ordered, last = ordered and _in_order(objects, position.after), objects[0].key
-            if ordered:
-                position = Position(objects[-1].key if objects else position.after)
+            if asked.marker or (following and following.marker) or not ordered:
+                position = following or asked  # behind the last page: once more that page
             else:
-                position = Position(token=token or asked)  # behind the last page: once more that page
-            if not token:
+                position = Position(objects[-1].key if objects else position.after)
+            if following is None:
                 yield objects, position
                 return
             # Not behind the last key: where keys come in another order, some would be left out without a word.
-            asked, answer = token, self._ask(Position(token=token), prefix)
+            asked, answer = following, self._ask(following, prefix)
             yield objects, position
 
     def _ask(self, position: Position, prefix: str) -> "asyncio.Future[bytes]":
-        # Asked for URL-encoded: XML cannot hold every byte of a key.
-        query = encode_query({"list-type": "2", "encoding-type": "url", "prefix": prefix, **position.query})
-        return asyncio.run_coroutine_threadsafe(self._request(query), self._loop)  # type: ignore[return-value]
+        request = self._request(page_query(prefix, position))
+        return asyncio.run_coroutine_threadsafe(request, self._loop)  # type: ignore[return-value]
 
     async def _request(self, query: str) -> bytes:
         return (await self._client.send("LIST", "GET", "", {}, query=query)).body
@@ -143,7 +117,7 @@ class Lister:
         if await is_same_bucket(self._place, other, self._transfer):
             return True
         # A server may have names that nobody knows for one; when and by whom an object was put, only one bucket tells.
-        query = encode_query({"list-type": "2", "prefix": prefix})
+        query = page_query(prefix, Position())
         here = _FACTS.findall(await self._request(query))
         if not here:
             return False

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from migrator.clients.listing import Listed, Lister, Position
+from migrator.clients.listing import Listed, Lister
+from migrator.clients.pages import Position
 from migrator.core.config import BucketSource, Transfer
 from migrator.core.errors import Forbidden, Invalid, PreflightError
 from migrator.core.keys import KeyMaker, Naming, NoMatch, TemplateError
@@ -102,13 +103,13 @@ class BucketScan:
 
 
 def _cursor(position: Position) -> str:
-    """The last key as JSON; where keys come in no order, an array with the server's token."""
-    return json.dumps([position.token] if position.token else position.after)
+    """The last key as JSON; an array of the server's token and marker where a key is not what it goes on by."""
+    return json.dumps([position.token, position.marker] if position.token or position.marker else position.after)
 
 
 def _read_cursor(cursor: str | None) -> Position:
     found: str | list[str] = json.loads(cursor) if cursor else ""
-    return Position(found) if isinstance(found, str) else Position(token=found[0])
+    return Position(found) if isinstance(found, str) else Position("", *found)
 
 
 def _problem(location: str, message: str) -> Problem:

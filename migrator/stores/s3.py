@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from migrator.clients import aws
+from migrator.clients.pages import Position, next_position, page_query
 from migrator.clients.refusals import DAMAGED, read_element, read_error, shown
 from migrator.clients.s3 import S3Client
 from migrator.clients.signing import UNSIGNED, encode_query
@@ -37,7 +38,7 @@ from migrator.stores.s3_headers import (
     md5,
     part_query,
     placed,
-    read_listing,
+    read_keys,
     standing_of,
 )
 from migrator.stores.s3_versions import Version, list_versions, version_beneath, versioning
@@ -152,15 +153,13 @@ class S3Store:
                 await self.delete(key, version.id)
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
-        """The keys under `prefix`, 1,000 a request, asked for URL-encoded: XML cannot hold every byte of a key."""
-        wanted = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
-        while True:
-            answer = await self._client.send("LIST", "GET", "", {}, query=encode_query(wanted))
-            keys, token = read_listing(answer.body)
+        """The keys under `prefix`, 1,000 a request."""
+        following: Position | None = Position()
+        while following is not None:
+            answer = await self._client.send("LIST", "GET", "", {}, query=page_query(prefix, following))
+            keys = read_keys(answer.body)
+            following = next_position(answer.body, keys[-1] if keys else "", self._client.side)
             yield keys
-            if not token:
-                return
-            wanted["continuation-token"] = token
 
     def listed(self, prefix: str, position: str = "") -> "AsyncIterator[tuple[list[Listed], str]]":
         """See `Inventory`."""

@@ -220,10 +220,7 @@ def read_key(entry: bytes, *, encoded: bool) -> str:
     return unquote_plus(key) if encoded else key
 
 
-def read_listing(body: bytes) -> tuple[list[str], str]:
-    """The keys of one page of ListObjectsV2, and the token of the next page (empty: that was the last)."""
+def read_keys(body: bytes) -> list[str]:
+    """The keys of one page of a listing."""
     keys = [html.unescape(found.decode()) for found in _KEY.findall(body)]
-    if read_element(body, "EncodingType") == "url":
-        keys = [unquote_plus(key) for key in keys]
-    more = read_element(body, "IsTruncated") == "true"
-    return keys, read_element(body, "NextContinuationToken") if more else ""
+    return [unquote_plus(key) for key in keys] if read_element(body, "EncodingType") == "url" else keys

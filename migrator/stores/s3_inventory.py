@@ -1,14 +1,15 @@
 """Listings of a bucket with sizes and times: objects, and multipart uploads that are still open."""
 
 import html
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 
 from migrator.clients.aws import Access
+from migrator.clients.pages import Position, next_position, page_query
 from migrator.clients.refusals import read_element
 from migrator.clients.s3 import S3Client
-from migrator.clients.signing import encode_query
 from migrator.core.errors import Gone
 from migrator.core.orphans import Listed, Unfinished
 from migrator.stores.s3_headers import bare, read_key
@@ -17,16 +18,14 @@ _ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 
 
 async def listed(client: S3Client, prefix: str, position: str) -> AsyncIterator[tuple[list[Listed], str]]:
-    """See `Inventory`. Asked for URL-encoded: XML cannot hold every byte of a key."""
-    wanted, token = {"list-type": "2", "encoding-type": "url", "prefix": prefix}, position
-    while True:
-        query = encode_query(wanted | ({"continuation-token": token} if token else {}))
-        body = (await client.send("LIST", "GET", "", {}, query=query)).body
+    """See `Inventory`."""
+    following: Position | None = Position(*json.loads(position)) if position else Position()
+    while following is not None:
+        body = (await client.send("LIST", "GET", "", {}, query=page_query(prefix, following))).body
         encoded = read_element(body, "EncodingType") == "url"
-        token = read_element(body, "NextContinuationToken") if read_element(body, "IsTruncated") == "true" else ""
-        yield [_listed(entry, encoded=encoded) for entry in _ENTRY.findall(body)], token
-        if not token:
-            return
+        objects = [_listed(entry, encoded=encoded) for entry in _ENTRY.findall(body)]
+        following = next_position(body, objects[-1].key if objects else "", client.side)
+        yield objects, json.dumps(following) if following else ""
 
 
 def _listed(entry: bytes, *, encoded: bool) -> Listed:

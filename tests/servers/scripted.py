@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes out, as of an S3 server unless `strange`. `reset` breaks the connection in place of it, `close` after."""
+    """What goes out, as from S3 unless `strange`. `reset` breaks the connection in place of it, `close` after."""
 
     status: int = 200
     body: bytes = b""
