@@ -244,6 +244,22 @@ def test_row_10_an_error_inside_of_a_200_is_a_failure(folder: Path, bucket: Buck
     assert migration.check(contents) == []
 
 
+PAGE = b"<html><body>no server for this host</body></html>"
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_row_10_what_stands_before_the_server_says_neither_stored_nor_gone(
+    folder: Path, bucket: Bucket, proxy: Proxy, status: int
+) -> None:
+    contents = with_large(folder, small_tree(folder))
+    page = answer(Answer(status, [("Content-Type", "text/html")], PAGE))
+    gateway = [Rule(page, method="PUT", target=target, times=2) for target in (DATA, PART)]
+    migration, finished = run_through(proxy, folder, bucket, *gateway)
+    assert [rule.hits for rule in gateway] == [2, 2]
+    assert finished.status == 0, finished.words
+    assert migration.check(contents) == []
+
+
 DENIED = s3_error(403, "AccessDenied")
 
 

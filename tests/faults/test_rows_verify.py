@@ -19,6 +19,7 @@ from tests.faults.checker import Bucket
 from tests.faults.harness import Migration, finish, kill, tree_source
 from tests.faults.kills import fault_seed
 from tests.faults.proxy import Proxy, Rule
+from tests.faults.wire import Answer
 from tests.faults.world import MIB, small_tree, write_tree
 
 pytestmark = pytest.mark.faults
@@ -239,13 +240,14 @@ def test_row_06_a_folder_as_the_destination(folder: Path, bucket: Bucket) -> Non
     }
 
 
-def test_row_17_403_is_not_missing(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
+@pytest.mark.parametrize(
+    "said", [actions.s3_error(403, "AccessDenied"), Answer(404, body=b"404 page not found")], ids=["403", "gateway"]
+)
+def test_row_17_only_the_servers_404_is_missing(folder: Path, bucket: Bucket, proxy: Proxy, said: Answer) -> None:
     contents = small_tree(folder)
     migration = migrated(folder, bucket, contents, sources=[tree_source(folder / "tree")])
     migration.environment["MIGRATOR_DESTINATION__ENDPOINT_URL"] = proxy.url
-    proxy.rules.append(
-        Rule(actions.answer(actions.s3_error(403, "AccessDenied")), method="HEAD", target="/dir0/file0.bin", times=None)
-    )
+    proxy.rules.append(Rule(actions.answer(said), target="/dir0/file0.bin", times=None))
     finished = migration.run("verify")
     assert finished.status == 1, finished.words
     assert differences(migration) == {"dir0/file0.bin": "unknown"}

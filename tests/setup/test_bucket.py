@@ -225,3 +225,11 @@ class TestFallback:
     async def test_none_can_be_had(self) -> None:
         with pytest.raises(PreflightError, match=r"theirs belongs to somebody else.*other belongs to somebody else"):
             await self.chosen(("theirs", "other"), {"theirs": 403, "other": 403}, {})
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_what_stands_before_the_server_is_not_taken_for_it(status: int) -> None:
+    async with scripted(lambda _: Reply(status, b"<html>Please log in</html>", strange=True)) as gateway:
+        wanted = Destination(bucket="photos", endpoint_url=gateway.endpoint)
+        with pytest.raises(PreflightError, match=f"{status}, but from no S3 server .*: Please log in"):
+            await asyncio.to_thread(prepare, wanted, versioning=False)

@@ -247,6 +247,37 @@ async def test_forbidden_is_never_absent() -> None:
     assert "s3:ListBucket" in error.hint
 
 
+LOGIN = b"<!DOCTYPE html><html><head><title>Guests</title></head><body><h1>Please log in</h1></body></html>"
+
+
+@pytest.mark.parametrize("body", [b"", LOGIN], ids=["empty", "page"])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 405])
+async def test_row_10_what_no_s3_server_said_means_nothing(status: int, body: bytes) -> None:
+    async with served(lambda _: Reply(status, body, strange=True)) as (store, _):
+        async for name, error in failures(store):
+            assert type(error) is Transient
+            assert error.silent
+            assert error.ambiguous is (status == 200), name
+            assert f"{status}, but from no S3 server" in error.message
+            assert "Please log in" in error.message or not body or (status == 200 and name == "read")
+
+
+@pytest.mark.parametrize(("status", "fault"), [(413, Invalid), (429, Throttled), (502, Transient), (503, Throttled)])
+async def test_what_means_the_same_whoever_says_it(status: int, fault: type[ObjectError]) -> None:
+    async with served(lambda _: Reply(status, LOGIN, strange=True)) as (store, _):
+        assert type(await failure(store.put(UPLOAD, BODY, PUT))) is fault
+
+
+async def test_absence_is_asked_for_in_words_where_a_server_does_not_name_its_requests() -> None:
+    def plain(request: Request) -> Reply:
+        body = b"" if request.method == "HEAD" else error_document("NoSuchKey")
+        return Reply(404, body, strange=True)
+
+    async with served(plain) as (store, server):
+        assert await store.head("a") is None
+        assert [request.method for request in server.requests] == ["HEAD", "GET"]
+
+
 async def test_a_body_that_breaks_off_while_it_is_read() -> None:
     cut = Reply(200, b"half", {"content-length": "1000"}, close=True)
     async with served(lambda _: cut) as (store, _):
