@@ -1,17 +1,21 @@
 """Source -> Ledger: page by page, the cursor saved with each, so that a scan that is killed goes on where it was."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from migrator.core.errors import Fatal, ObjectError, Throttled, Transient
 from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Page
-from migrator.core.ports import Observer, Source
+from migrator.core.ports import EventKind, Observer, Source
 from migrator.core.threads import in_thread
 from migrator.engine.probe import patiently
 
-T = TypeVar("T")
+TRY_EVERY = 60.0
+"""Seconds between two tries at a source that answered at first and then no more."""
+TRIES = 30
+"""How many, until the run ends: as many as at a destination that is away."""
 
 
 async def scan(
@@ -22,6 +26,7 @@ async def scan(
     if complete:
         return True
     pages = source.scan(cursor)
+    silence = _Silence(source.name, observer)
 
     async def next_page() -> Page | None:
         nonlocal pages
@@ -33,7 +38,13 @@ async def scan(
 
     # One page at a time, not the next one while this one is entered: two threads would only fight for the interpreter.
     while not stop.is_set():
-        page = await _patiently(next_page)
+        try:
+            page = await (next_page() if silence.tries else patiently(next_page))
+        except (Transient, Throttled) as error:
+            silence.goes_on(error)
+            await _pause(stop)
+            continue
+        silence.ends()
         if page is None:
             await ledger.finish_scan(source.name)
             observer.scan_complete(source.name)
@@ -46,11 +57,33 @@ async def scan(
     return False
 
 
-async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
-    """Tries again what may pass. Raises Fatal where it does not: nothing that is planned has failed by it."""
-    try:
-        return await patiently(step)
-    except (Transient, Throttled) as error:
-        raise Fatal(
-            error.message, side=error.side, hint="run the same command again: it goes on where it was"
-        ) from None
+@dataclass(slots=True)
+class _Silence:
+    """How long a source has not answered; one that never did is worth no waiting, somebody looks on and can mend it."""
+
+    source: str
+    observer: Observer
+    answered: bool = False
+    tries: int = 0
+
+    def goes_on(self, error: ObjectError) -> None:
+        """Raises Fatal where it lasts too long: nothing that is planned has failed by it."""
+        if not self.answered or self.tries == TRIES:
+            again = "run the same command again: it goes on where it was"
+            raise Fatal(error.message, side=error.side, hint=again) from None
+        if not self.tries:
+            text = f"the source {self.source} does not answer: its scan waits; one try every {TRY_EVERY:.0f} s"
+            self.observer.event(EventKind.PAUSED, text, reason=error.message)
+        self.tries += 1
+
+    def ends(self) -> None:
+        """An answer came."""
+        if self.tries:
+            self.observer.event(EventKind.RESUMED, f"the source {self.source} answers again")
+        self.answered, self.tries = True, 0
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TRY_EVERY):
+            await stop.wait()

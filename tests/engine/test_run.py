@@ -132,6 +132,53 @@ async def test_objects_that_wait_for_another_try_keep_nobody_from_going_on(tmp_p
     ]
 
 
+def silent_after(world: World, pages: int, tries: int) -> None:
+    """The source gives so many pages and then fails so often, each time after the few tries that are made at once."""
+    original, failures = world.source.scan, tries
+    given = 0
+
+    def scan(cursor: str | None) -> Iterator[Page]:
+        nonlocal given, failures
+        for page in original(cursor):
+            if given == pages and failures:
+                failures -= 1
+                raise Transient("LIST old: no connection")
+            given += 1
+            yield page
+
+    world.source.scan = scan  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries come at once."""
+    monkeypatch.setattr("migrator.engine.probe.PAUSES", (0.0,))
+    monkeypatch.setattr("migrator.engine.scan.TRY_EVERY", 0.001)
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_a_source_that_goes_silent_is_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    silent_after(world, 1, 20)
+    result = await world.run()
+    assert (count(result, State.STORED), result.exit_status) == (250, 0)
+    told = [text for kind, text in world.observer.events if kind in (EventKind.PAUSED, EventKind.RESUMED)]
+    assert told[0].startswith("the source files does not answer: its scan waits")
+    assert told[1:] == ["the source files answers again"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("pages", [0, 1])
+async def test_a_source_that_stays_silent_ends_the_run(tmp_path: Path, pages: int) -> None:
+    """At once where it never said anything: whoever has begun the run still looks on."""
+    world = World(tmp_path)
+    silent_after(world, pages, 3 if pages == 0 else 99)
+    result = await world.run()
+    assert (result.exit_status, count(result, State.FAILED)) == (3, 0)
+    assert "LIST old: no connection" in result.stopped
+    assert [kind for kind, _ in world.observer.events].count(EventKind.PAUSED) == pages
+
+
 async def test_a_disk_that_is_slow_to_claim_is_asked_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each claim is a sync of the disk: where that takes longer than what was claimed lasts, more is taken at once."""
     world = World(tmp_path, 2000)
