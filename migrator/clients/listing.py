@@ -11,11 +11,11 @@ from urllib.parse import unquote_plus
 
 from migrator.clients.aws import connect, is_same_bucket
 from migrator.clients.loop import Loop
-from migrator.clients.pages import Position, next_position, page_query
+from migrator.clients.pages import Position, goes_round, next_position, page_query
 from migrator.clients.refusals import read_element
 from migrator.clients.s3 import S3Client
 from migrator.core.config import Transfer
-from migrator.core.errors import Fatal, ObjectError, Transient
+from migrator.core.errors import ObjectError, Transient
 from migrator.core.model import Side
 from migrator.core.places import Place
 
@@ -38,8 +38,8 @@ class Listed(NamedTuple):
     etag: str
 
 
-def read_page(body: bytes) -> tuple[list[Listed], Position | None]:
-    """(objects, where it goes on) of one answer. Raises Transient where it is not whole."""
+def read_page(body: bytes, asked: Position) -> tuple[list[Listed], Position | None]:
+    """(objects, where it goes on) of the answer to `asked`. Raises Transient where it is not whole."""
     keys, sizes, etags = _KEY.findall(body), _SIZE.findall(body), _ETAG.findall(body)
     if not len(keys) == len(sizes) == len(etags):
         raise Transient("LIST: the answer tells no size or ETag of some object", side=Side.SOURCE)
@@ -49,7 +49,7 @@ def read_page(body: bytes) -> tuple[list[Listed], Position | None]:
     if read_element(body, "EncodingType") == "url":
         names = [unquote_plus(name, errors="surrogateescape") if "%" in name or "+" in name else name for name in names]
     objects = [Listed(n, int(s), e.decode()) for n, s, e in zip(names, sizes, etags, strict=True)]
-    return objects, next_position(body, names[-1] if names else "", Side.SOURCE)
+    return objects, next_position(body, asked, names[-1] if names else "", Side.SOURCE)
 
 
 class Lister:
@@ -88,9 +88,9 @@ class Lister:
         ordered, last = not position.token, ""
         asked, answer = position, self._ask(position, prefix)
         while True:
-            objects, following = read_page(answer.result())
-            if following == asked or (objects and objects[0].key == last):
-                raise _goes_round()
+            objects, following = read_page(answer.result(), asked)
+            if objects and objects[0].key == last:
+                raise goes_round(Side.SOURCE)
             if objects:
                 ordered, last = ordered and _in_order(objects, position.after), objects[0].key
             if asked.marker or (following and following.marker) or not ordered:
@@ -156,11 +156,3 @@ def _in_order(objects: list[Listed], after: str) -> bool:
     """Whether keys come in the order of their bytes, behind `after`: S3 promises it, but not of directory buckets."""
     keys = [one.key.encode("utf-8", "surrogateescape") for one in objects]
     return keys[0] > after.encode("utf-8", "surrogateescape") and keys == sorted(keys)
-
-
-def _goes_round() -> Fatal:
-    return Fatal(
-        "LIST: the server lists the same page again and again",
-        side=Side.SOURCE,
-        hint="write the keys into a manifest of s3:// locations and move that",
-    )

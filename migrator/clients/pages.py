@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from migrator.clients.refusals import read_element
 from migrator.clients.signing import encode_query
-from migrator.core.errors import Transient
+from migrator.core.errors import Fatal, Transient
 from migrator.core.model import Side
 
 
@@ -34,10 +34,11 @@ def page_query(prefix: str, position: Position) -> str:
     return encode_query({"list-type": "2", "encoding-type": "url", "prefix": prefix, **position.query})
 
 
-def next_position(body: bytes, last: str, side: Side) -> Position | None:
-    """Where it goes on behind a page whose last key is `last`; None where that was all.
+def next_position(body: bytes, asked: Position, last: str, side: Side) -> Position | None:
+    """Where it goes on behind the page that `asked` brought, whose last key is `last`; None where that was all.
 
-    Raises Transient where `body` is no page: what seems to be the end of a bucket must be one.
+    Raises Transient where `body` is no page, since what seems to be the end of a bucket must be one; Fatal where it
+    goes on where it was.
     """
     truncated = read_element(body, "IsTruncated")
     if not truncated and b"ListBucketResult" not in body:
@@ -47,4 +48,16 @@ def next_position(body: bytes, last: str, side: Side) -> Position | None:
     token = read_element(body, "NextContinuationToken")
     if not token and not last:
         raise Transient("LIST: the answer does not say where it goes on", side=side, hint="tried again by itself")
-    return Position(token=token) if token else Position(marker=last)
+    following = Position(token=token) if token else Position(marker=last)
+    if following == asked:
+        raise goes_round(side)
+    return following
+
+
+def goes_round(side: Side) -> Fatal:
+    """The error for a server with which a listing never ends."""
+    return Fatal(
+        "LIST: the server lists the same page again and again",
+        side=side,
+        hint="write the keys into a manifest of s3:// locations and move that" if side is Side.SOURCE else "",
+    )

@@ -154,11 +154,11 @@ class S3Store:
 
     async def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """The keys under `prefix`, 1,000 a request."""
-        following: Position | None = Position()
-        while following is not None:
-            answer = await self._client.send("LIST", "GET", "", {}, query=page_query(prefix, following))
+        position: Position | None = Position()
+        while position is not None:
+            answer = await self._client.send("LIST", "GET", "", {}, query=page_query(prefix, position))
             keys = read_keys(answer.body)
-            following = next_position(answer.body, keys[-1] if keys else "", self._client.side)
+            position = next_position(answer.body, position, keys[-1] if keys else "", self._client.side)
             yield keys
 
     def listed(self, prefix: str, position: str = "") -> "AsyncIterator[tuple[list[Listed], str]]":

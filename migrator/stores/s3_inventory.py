@@ -19,13 +19,13 @@ _ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 
 async def listed(client: S3Client, prefix: str, position: str) -> AsyncIterator[tuple[list[Listed], str]]:
     """See `Inventory`."""
-    following: Position | None = Position(*json.loads(position)) if position else Position()
-    while following is not None:
-        body = (await client.send("LIST", "GET", "", {}, query=page_query(prefix, following))).body
+    at: Position | None = Position(*json.loads(position)) if position else Position()
+    while at is not None:
+        body = (await client.send("LIST", "GET", "", {}, query=page_query(prefix, at))).body
         encoded = read_element(body, "EncodingType") == "url"
         objects = [_listed(entry, encoded=encoded) for entry in _ENTRY.findall(body)]
-        following = next_position(body, objects[-1].key if objects else "", client.side)
-        yield objects, json.dumps(following) if following else ""
+        at = next_position(body, at, objects[-1].key if objects else "", client.side)
+        yield objects, json.dumps(at) if at else ""
 
 
 def _listed(entry: bytes, *, encoded: bool) -> Listed:

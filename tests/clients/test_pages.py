@@ -7,7 +7,7 @@ import pytest
 
 from migrator.clients.pages import Position, next_position
 from migrator.core.config import Destination, Transfer
-from migrator.core.errors import Transient
+from migrator.core.errors import Fatal, Transient
 from migrator.core.model import Side
 from migrator.sources.bucket import BucketScan
 from migrator.stores.s3 import S3Store
@@ -84,14 +84,20 @@ async def test_a_destination_is_listed_to_its_end(old_server: Proxy, bucket: str
 )
 def test_what_is_no_page_is_not_the_end_of_a_bucket(body: bytes) -> None:
     with pytest.raises(Transient) as raised:
-        next_position(body, "", Side.SOURCE)
+        next_position(body, Position(), "", Side.SOURCE)
     assert raised.value.side is Side.SOURCE
 
 
+def after(body: bytes, asked: Position) -> Position | None:
+    return next_position(body, asked, "last", Side.DESTINATION)
+
+
 def test_where_it_goes_on() -> None:
-    assert next_position(b"<ListBucketResult></ListBucketResult>", "a", Side.SOURCE) is None
     more = b"<IsTruncated>true</IsTruncated>"
-    assert next_position(more + b"<NextContinuationToken>t&amp;</NextContinuationToken>", "a", Side.SOURCE) == Position(
-        token="t&"
-    )
-    assert next_position(more, "a", Side.SOURCE) == Position(marker="a")
+    token = more + b"<NextContinuationToken>t&amp;</NextContinuationToken>"
+    assert after(b"<ListBucketResult></ListBucketResult>", Position()) is None
+    assert after(token, Position()) == Position(token="t&")
+    assert after(more, Position()) == Position(marker="last")
+    for body, asked in ((token, Position(token="t&")), (more, Position(marker="last"))):
+        with pytest.raises(Fatal, match="the same page again and again"):
+            after(body, asked)
