@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from migrator.core.errors import Fatal
 from migrator.core.model import Failed, Fault, Outcome, Side, Stored
 from migrator.core.ports import Clock, EventKind, Observer
 from migrator.engine.gate import Gate
@@ -21,6 +22,8 @@ PROBE_EVERY = 10.0
 """Seconds between two tries at an origin that is down."""
 PROBES = 30
 """Tries in vain after which its objects fail instead of waiting on."""
+LONGEST_SILENCE = 1800.0
+"""Seconds that are waited where nothing answers any more and something did: as long as for the destination."""
 LOOK_EVERY = 2.0
 """Seconds after which an object that waits looks whether the origin has answered somebody else, or the run stops."""
 
@@ -72,12 +75,14 @@ class Origins:
         self._concurrency = concurrency
         self._clock = clock
         self._observer = observer
+        self._heard_at: float | None = None
         self._silent: dict[str, _Silence] = {}
         self._throttling: dict[str, Gate] = {}
         self._busy: dict[str, _Busy] = {}
 
     async def admit(self, location: str, waiting: Waiting) -> Gate | None:
-        """Waits until the origin of `location` may be asked. Raises GivenUp once it was, and Stopped.
+        """Waits until the origin of `location` may be asked. Raises GivenUp once it was, Stopped, and Fatal where
+        nothing has answered for LONGEST_SILENCE: what is down is the network, and no object is to blame.
 
         What it returns is handed back with the outcome.
         """
@@ -100,6 +105,8 @@ class Origins:
         failed = outcome if isinstance(outcome, Failed) and outcome.side is Side.SOURCE else None
         answered = isinstance(outcome, Stored) or (failed is not None and not failed.silent)
         throttled = failed is not None and failed.fault is Fault.THROTTLED
+        if answered:
+            self._heard_at = self._clock.monotonic()
         if gate is not None:
             gate.leave_well() if answered and not throttled else gate.leave(None)
         if failed is None and not self._silent and not self._throttling:
@@ -151,6 +158,11 @@ class Origins:
             return True
         if silence.probes >= PROBES:
             text = f"{name} has not answered for {(now - silence.since) / 60:.0f} minutes"
+            if self._heard_at is not None and self._heard_at < silence.since:
+                if now - silence.since < LONGEST_SILENCE:
+                    return False
+                hint = "nothing is lost; run the same command when the network is back"
+                raise Fatal(f"{text}, and nothing else has", hint=hint)
             silence.told = self._give_up(text, told=silence.told)
             raise GivenUp(Fault.TRANSIENT, text)
         return False

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
+from migrator.core.errors import Fatal
 from migrator.core.model import Failed, Fault, Outcome, Side, Skip, Skipped, Stored
 from migrator.core.ports import EventKind
-from migrator.engine.origins import PROBE_EVERY, PROBES, SILENT_FAILURES, GivenUp, Origins, origin_of
+from migrator.engine.origins import LONGEST_SILENCE, PROBE_EVERY, PROBES, SILENT_FAILURES, GivenUp, Origins, origin_of
 
 from .world import FakeClock, Recorder
 
@@ -107,6 +108,30 @@ async def test_it_is_given_up_after_a_while_and_still_asked() -> None:
     world.clock.now += PROBE_EVERY
     assert await world.attempt(DEAD, STORED) == 0
     assert await world.attempt(DEAD, STORED) == 0
+
+
+async def test_where_nothing_answers_any_more_the_network_is_waited_for() -> None:
+    """Else all objects of a host would fail because a line was down for six minutes."""
+    world = World()
+    await world.attempt(WELL, STORED)
+    world.clock.now += 1
+    await world.break_down()
+    began = world.clock.now
+    with pytest.raises(Fatal, match="has not answered for 30 minutes, and nothing else has"):
+        for _ in range(1000):
+            await world.attempt(DEAD, SILENT)
+    assert world.clock.now - began == pytest.approx(LONGEST_SILENCE, abs=PROBE_EVERY)
+    assert [kind for kind, _ in world.said] == [EventKind.PAUSED]
+
+
+async def test_where_others_answer_it_alone_is_down() -> None:
+    world = World()
+    await world.break_down()
+    world.clock.now += 1
+    await world.attempt(WELL, STORED)
+    with pytest.raises(GivenUp):
+        for _ in range(PROBES + 1):
+            await world.attempt(DEAD, SILENT)
 
 
 async def test_only_one_is_let_through_at_a_time() -> None:
