@@ -42,6 +42,7 @@ _CREDENTIALS = (
 _SETTING = "correct [destination]: storage_class, sse, kms_key_id, acl, tags and metadata are sent with every object"
 _SLOWER = "the run slows down by itself"
 _AGAIN = "tried again by itself"
+_TOO_LARGE = "the server or what stands before it (nginx: client_max_body_size) takes no request of that size: raise it"
 
 _FATAL = {
     "NoSuchBucket": "create the bucket with `migrator setup`, or correct destination.bucket",
@@ -193,6 +194,8 @@ def _refused_object(refusal: Refusal) -> ObjectError:
         return Transient(text, side=refusal.side, hint="another request for this key is under way; " + _AGAIN)
     if status == 408:
         return Transient(text, side=refusal.side, hint=_AGAIN)
+    if status == 413:
+        return Invalid(text, side=refusal.side, hint=_TOO_LARGE)
     return Invalid(text, side=refusal.side, hint="correct destination.tags" if code == "InvalidTag" else "")
 
 

@@ -86,8 +86,9 @@ class S3Client:
             answer = await self._attempt(operation, method, key, headers, query, body, payload)
         if is_strange(answer):
             words = await self._in_words(operation, key, query) if method == "HEAD" else answer
-            if is_strange(words):
-                raise stranger(f"{operation} {shown(key or self._access.bucket)}", words, self.side)
+            if is_strange(words) or words.status != answer.status:  # of two gateways one may lack its server
+                heard = words if is_strange(words) else answer
+                raise stranger(f"{operation} {shown(key or self._access.bucket)}", heard, self.side)
         if answer.status < 300 or answer.status in accept:
             return answer
         raise self.error(operation, key, answer)

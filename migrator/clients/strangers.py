@@ -16,14 +16,14 @@ _ANYBODYS = frozenset({408, 413, 414, 429, 431})
 _DOCUMENT = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(?!html|!doctype html)[a-z]", re.IGNORECASE)
 """The beginning of XML that is no web page."""
 _MARKUP = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_LONGEST_WORDS = 100
+_LOOKED_AT, _LONGEST_WORDS = 4096, 100
 
 
 def is_strange(answer: Answer) -> bool:
     """Whether nothing in `answer` shows that an S3 server gave it.
 
     Each of those names its requests (`x-amz-request-id`) and objects (`ETag`), and gives reasons in a document. Of a
-    server that leaves the first out, an answer to HEAD shows nothing: ask it something that is answered in words.
+    server that leaves the first out, an answer to HEAD shows nothing: what it says to GET does.
     https://docs.aws.amazon.com/AmazonS3/latest/API/RESTCommonResponseHeaders.html
     """
     status, headers, body = answer
@@ -36,7 +36,8 @@ def is_strange(answer: Answer) -> bool:
 
 def stranger(what: str, answer: Answer, side: Side) -> Transient:
     """The error that such an answer is; `what` names the request. Something stands in the way, and may leave it."""
-    words = mask_text(" ".join(_MARKUP.sub(" ", answer.body.decode("utf-8", "replace")).split()))[:_LONGEST_WORDS]
+    text = _MARKUP.sub(" ", answer.body[:_LOOKED_AT].decode("utf-8", "replace"))
+    words = mask_text(" ".join(text.split()))[:_LONGEST_WORDS]
     return Transient(
         f"{what}: {answer.status}, but from no S3 server (a proxy, a load balancer or a login page may stand before it)"
         + (f": {words}" if words else ""),

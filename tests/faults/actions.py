@@ -17,12 +17,13 @@ CLOCK_TOLERANCE = 900
 
 
 def s3_error(status: int, code: str, *, extra: str = "", headers: Headers | None = None) -> Answer:
-    """An error as S3 words it; `extra` is more XML inside of `<Error>`."""
+    """An error as S3 words it; `extra` is more XML inside of `<Error>`. To HEAD it sends the headers alone."""
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>scripted {code}</Message>'
         f"{extra}<RequestId>0123456789ABCDEF</RequestId></Error>"
     )
-    return Answer(status, [("Content-Type", "application/xml"), *(headers or [])], body.encode())
+    named = [("Content-Type", "application/xml"), ("x-amz-request-id", "0123456789ABCDEF")]
+    return Answer(status, [*named, *(headers or [])], body.encode())
 
 
 async def reset(request: Request, forward: Forward) -> Answer:

@@ -53,7 +53,7 @@ def test_another_server_than_the_one_that_was_moved_to_is_refused(folder: Path, 
     contents = small_tree(folder, count=30, size=20)
     migration = Migration(folder, bucket)
     assert migration.run("migrate", "--limit", "10").status == 5
-    proxy.rules.append(Rule(answer(Answer(404)), method="HEAD", target="/dir", times=None))
+    proxy.rules.append(Rule(answer(s3_error(404, "NoSuchKey")), method="HEAD", target="/dir", times=None))
     for command in (("migrate",), ("rollback", "--yes")):
         refused = migration.run(*command, environment={"MIGRATOR_DESTINATION__ENDPOINT_URL": proxy.url})
         assert refused.status == 3, refused.words
@@ -269,7 +269,7 @@ def test_row_17_403_for_an_absent_key_is_no_absence(folder: Path, bucket: Bucket
     taken = next(iter(contents))
     bucket.client().put_object(Bucket=bucket.name, Key=taken, Body=b"somebody else's")
     forbidden = [
-        Rule(answer(Answer(403)), method="HEAD", times=None),
+        Rule(answer(DENIED), method="HEAD", times=None),
         Rule(answer(DENIED), method="GET", target=r"list-type|prefix=|versions", times=None),
     ]
     _, finished = run_through(proxy, folder, bucket, *ignore_preconditions(), *forbidden)
@@ -292,4 +292,4 @@ def test_row_17_without_listbucket_conditional_puts_do(folder: Path, bucket: Buc
 
 async def _forbid_absent(request: Any, forward: Any) -> Answer:
     found: Answer = await forward(request)
-    return Answer(403) if found.status == 404 else found
+    return DENIED if found.status == 404 else found

@@ -278,6 +278,14 @@ async def test_absence_is_asked_for_in_words_where_a_server_does_not_name_its_re
         assert [request.method for request in server.requests] == ["HEAD", "GET"]
 
 
+async def test_absence_is_not_what_one_of_two_gateways_says() -> None:
+    def one_of_two(request: Request) -> Reply:
+        return Reply(404, strange=True) if request.method == "HEAD" else OK
+
+    async with served(one_of_two) as (store, _):
+        assert type(await failure(store.head("a"))) is Transient
+
+
 async def test_a_body_that_breaks_off_while_it_is_read() -> None:
     cut = Reply(200, b"half", {"content-length": "1000"}, close=True)
     async with served(lambda _: cut) as (store, _):
