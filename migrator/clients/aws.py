@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain
+from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain, unanswered
 from migrator.clients.signing import Credentials, Signer
 from migrator.core.config import Transfer
-from migrator.core.errors import Fatal
+from migrator.core.errors import Fatal, Transient
 from migrator.core.model import Side
 from migrator.core.places import Place, endpoint_name, same_place
 from migrator.core.threads import in_thread
@@ -63,7 +63,7 @@ class Identity:
         self._offset = 0.0
 
     async def credentials(self) -> Credentials:
-        """The credentials to sign with now. Raises Fatal when they cannot be had any more."""
+        """The credentials to sign with now. Raises Fatal when they cannot be had any more, Transient when not now."""
         late = time.monotonic() - self._until
         # One asks for all. The others go on meanwhile: what is asked for anew is good for minutes more.
         if self._frozen is None or late >= LONGEST_REFRESH or (late >= 0 and not self._refreshing.locked()):
@@ -77,8 +77,11 @@ class Identity:
         try:
             frozen = await in_thread(self._chain.get_frozen_credentials, THREAD)
         except Exception as error:  # the chain lets anything through: botocore's, aiohttp's, JSON's
+            text = f"the AWS credentials could not be refreshed ({type(error).__name__})"
+            if unanswered(error):
+                raise Transient(text, side=Side.DESTINATION, hint="tried again by itself", silent=True) from None
             raise Fatal(
-                f"the AWS credentials could not be refreshed ({type(error).__name__})",
+                text,
                 side=Side.DESTINATION,
                 hint="sign in again (for SSO: aws sso login) and run the same command",
             ) from None

@@ -70,6 +70,15 @@ def plain_credentials(environ: Mapping[str, str]) -> Credentials | None:
     return Credentials(access_key, secret_key, token or None)
 
 
+def unanswered(error: Exception) -> bool:
+    """Whether a chain failed because whoever gives credentials (STS, the metadata of an instance) did not answer."""
+    from botocore import exceptions as botocores
+
+    if isinstance(error, botocores.ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
+    return isinstance(error, botocores.ConnectionError | botocores.HTTPClientError | botocores.MetadataRetrievalError)
+
+
 def certificate_file(verify: bool | str) -> str:
     """The CA certificates as boto's clients have them: the file of one's own, or certifi's."""
     from botocore.httpsession import get_cert_path  # only TLS asks

@@ -150,7 +150,12 @@ class S3Client:
         path = f"{self._path}/{quote_key(key)}" if key else self._path or "/"
         signed = {"host": self._host, **self._always, **headers}
         identity = self._identity
-        identity.signer.sign(await identity.credentials(), identity.now(), method, path, query, signed, payload)
+        try:
+            credentials = await identity.credentials()
+        except Transient as error:
+            error.side = self.side
+            raise
+        identity.signer.sign(credentials, identity.now(), method, path, query, signed, payload)
         self.requests[operation] = self.requests.get(operation, 0) + 1
         return f"{path}?{query}" if query else path, signed
 

@@ -417,6 +417,42 @@ class TestAccess:
         assert type(error) is Fatal
         assert "credentials" in error.message
 
+    async def test_row_31_a_role_is_assumed_again_when_its_service_is_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A network that is away in the minutes in which credentials are to be renewed ends nothing."""
+        expiry = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))  # inside botocore's refresh window
+        given = (
+            "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIAROLE</AccessKeyId><SecretAccessKey>s"
+            f"</SecretAccessKey><SessionToken>t</SessionToken><Expiration>{expiry}</Expiration></Credentials>"
+            "</AssumeRoleResult></AssumeRoleResponse>"
+        ).encode()
+        says = [Reply(200, given)]
+        async with scripted(lambda _: says[-1]) as sts, served(lambda _: OK) as (_, server):
+            (tmp_path / "config").write_text(
+                "[default]\nrole_arn = arn:aws:iam::123456789012:role/mover\nsource_profile = me\nregion = us-east-1\n"
+                "[profile me]\naws_access_key_id = AKIA\naws_secret_access_key = s\n"
+            )
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.endpoint)
+            monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+            monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+            monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+            monkeypatch.setattr("migrator.clients.aws.CREDENTIALS_SECONDS", 0.0)
+            async with opened(server.endpoint) as store:
+                await store.put(UPLOAD, BODY, PUT)
+                for away in (Reply(reset=True), Reply(503, b"<html>nobody home</html>")):
+                    says.append(away)
+                    error = await failure(store.put(UPLOAD, BODY, PUT))
+                    assert type(error) is Transient
+                    assert error.silent
+                    assert "credentials could not be refreshed" in error.message
+                says.append(Reply(200, given))
+                await store.put(UPLOAD, BODY, PUT)
+                says.append(Reply(403, error_document("AccessDenied")))
+                assert type(await failure(store.put(UPLOAD, BODY, PUT))) is Fatal
+        assert set(self._keys(server)) == {"AKIAROLE"}
+
     async def test_the_endpoint_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with scripted(lambda _: OK) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint)
