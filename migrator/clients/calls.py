@@ -98,10 +98,11 @@ def stay(params: dict[str, Any], **_: object) -> None:
 
 
 def refuse_strangers(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
-    """Raises Transient for what no S3 server said; an answer to HEAD does not tell."""
+    """Raises Transient for what no S3 server said. Without words nobody knows: an answer to HEAD, a bare 200."""
     headers = {name.lower(): value for name, value in response_dict["headers"].items()}
     answer = Answer(response_dict["status_code"], headers, response_dict["body"])
-    if operation_model.http["method"] != "HEAD" and is_strange(answer):
+    bare = operation_model.http["method"] == "HEAD" or (answer.status < 300 and not answer.body)
+    if not bare and is_strange(answer):
         raise stranger(operation_model.name, answer, Side.DESTINATION)
 
 
