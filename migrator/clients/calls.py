@@ -98,11 +98,10 @@ def stay(params: dict[str, Any], **_: object) -> None:
 
 
 def refuse_strangers(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
-    """Raises Transient for what no S3 server said. Without words nobody knows: an answer to HEAD, a bare 200."""
+    """Raises Transient for what no S3 server said; an answer to HEAD does not tell."""
     headers = {name.lower(): value for name, value in response_dict["headers"].items()}
     answer = Answer(response_dict["status_code"], headers, response_dict["body"])
-    bare = operation_model.http["method"] == "HEAD" or (answer.status < 300 and not answer.body)
-    if not bare and is_strange(answer):
+    if operation_model.http["method"] != "HEAD" and is_strange(answer):
         raise stranger(operation_model.name, answer, Side.DESTINATION)
 
 
