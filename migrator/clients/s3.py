@@ -108,19 +108,20 @@ class S3Client:
 
         if self._lines is None:
             self._lines = Lines(self._access.proxy, self._access.tls, self._timeout, self._connect_timeout)
+        what = f"GET {shown(key)}"
         for last in (False, True):
             target, signed = await self._sign("GET", "GET", key, headers, "", EMPTY_SHA256)
             try:
-                incoming = await self._lines.get(self._base + target, signed, f"GET {shown(key)}", self.side)
+                incoming = await self._lines.get(self._base + target, signed, what, self.side)
             except Refused as refused:
                 if is_strange(refused.answer):
-                    raise stranger(f"GET {shown(key)}", refused.answer, self.side) from None
+                    raise stranger(what, refused.answer, self.side) from None
                 if last or not self._clock_is_wrong(refused.answer):
                     raise self.error("GET", key, refused.answer) from None
                 continue
             if is_strange(bare := Answer(incoming.status, incoming.headers, b"")):
                 incoming.close()
-                raise stranger(f"GET {shown(key)}", bare, self.side)
+                raise stranger(what, bare, self.side)
             return incoming
         raise AssertionError
 
