@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain, unanswered
+from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain, gave_no_answer
 from migrator.clients.signing import Credentials, Signer
 from migrator.core.config import Transfer
 from migrator.core.errors import Fatal, Transient
@@ -78,7 +78,7 @@ class Identity:
             frozen = await in_thread(self._chain.get_frozen_credentials, THREAD)
         except Exception as error:  # the chain lets anything through: botocore's, aiohttp's, JSON's
             text = f"the AWS credentials could not be refreshed ({type(error).__name__})"
-            if unanswered(error):
+            if gave_no_answer(error):
                 raise Transient(text, side=Side.DESTINATION, hint="tried again by itself", silent=True) from None
             raise Fatal(
                 text,

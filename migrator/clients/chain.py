@@ -70,7 +70,7 @@ def plain_credentials(environ: Mapping[str, str]) -> Credentials | None:
     return Credentials(access_key, secret_key, token or None)
 
 
-def unanswered(error: Exception) -> bool:
+def gave_no_answer(error: Exception) -> bool:
     """Whether a chain failed because whoever gives credentials (STS, the metadata of an instance) did not answer."""
     from botocore import exceptions as botocores
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from migrator.core.errors import Fatal
 from migrator.core.model import Failed, Fault, Outcome, Side, Stored
 from migrator.core.ports import Clock, EventKind, Observer
-from migrator.engine.gate import Gate
+from migrator.engine.gate import BREAKER_PAUSE, BREAKER_PROBES, Gate
 from migrator.engine.guard import LONGEST_THROTTLE
 from migrator.engine.slow_start import SlowStart
 
@@ -22,7 +22,7 @@ PROBE_EVERY = 10.0
 """Seconds between two tries at an origin that is down."""
 PROBES = 30
 """Tries in vain after which its objects fail instead of waiting on."""
-LONGEST_SILENCE = 1800.0
+LONGEST_SILENCE = BREAKER_PAUSE * BREAKER_PROBES
 """Seconds that are waited where nothing answers any more and something did: as long as for the destination."""
 LOOK_EVERY = 2.0
 """Seconds after which an object that waits looks whether the origin has answered somebody else, or the run stops."""

@@ -10,12 +10,11 @@ from migrator.core.ledger_ports import Ledger
 from migrator.core.model import Page
 from migrator.core.ports import EventKind, Observer, Source
 from migrator.core.threads import in_thread
+from migrator.engine.gate import BREAKER_PAUSE, BREAKER_PROBES
 from migrator.engine.probe import patiently
 
-TRY_EVERY = 60.0
-"""Seconds between two tries at a source that answered at first and then no more."""
-TRIES = 30
-"""How many, until the run ends: as many as at a destination that is away."""
+TRY_EVERY, TRIES = BREAKER_PAUSE, BREAKER_PROBES
+"""A source that answered at first and then no more is waited for as a destination is that is away."""
 
 
 async def scan(
