@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -257,7 +259,8 @@ class Multipart:
             return await self._means.store.put_part(task.key, progress.upload_id, number, piece, sha256, digest)
 
         # A part is tried again by itself: going back to the first byte for one reset would be dear.
-        part = await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
+        async with self._open_still(task):
+            part = await self._retry.call(send, lambda error: self._gate.slow_down(error.retry_after, str(error)))
         self._observer.sent(task, part.size)
         return part
 
@@ -270,7 +273,10 @@ class Multipart:
             await self._means.requests.spend(1)
             return await self._means.store.complete(upload, progress.upload_id, parts, guards)
 
-        outcome = await place(self._means, task, upload, standing, send, known.part_digest, known.conditional_complete)
+        async with self._open_still(task):
+            outcome = await place(
+                self._means, task, upload, standing, send, known.part_digest, known.conditional_complete
+            )
         if not isinstance(outcome, Stored) or outcome.adopted:
             await self.abandon(task)
             return outcome
@@ -278,6 +284,17 @@ class Multipart:
         await self._uploads.closed(task)
         await self._check_stored(upload)
         return outcome
+
+    @asynccontextmanager
+    async def _open_still(self, task: Task) -> AsyncIterator[None]:
+        """An upload that is gone meanwhile (a lifecycle rule, somebody who tidies up) is begun anew by the next try."""
+        try:
+            yield
+        except Gone as error:
+            self._open.pop(task.id, None)
+            await self._uploads.closed(task)
+            text = f"the upload of {task.key} is gone"
+            raise Transient(text, side=Side.DESTINATION, hint="begun anew by itself", ambiguous=True) from error
 
     async def _check_stored(self, upload: Upload) -> None:
         """Where the destination checks no part, the whole object is read again."""

@@ -373,6 +373,15 @@ async def test_an_upload_that_the_server_forgot_is_begun_anew() -> None:
     assert isinstance(await mover.move(a_task(again=True, upload=OpenUpload("gone", SMALL))), Stored)
 
 
+@pytest.mark.parametrize("operation", ["PART", "COMPLETE"])
+async def test_an_upload_that_somebody_aborts_meanwhile_is_begun_anew(operation: str) -> None:
+    mover = large()
+    mover.store.fail(operation, lambda: Gone("404 NoSuchUpload", side=Side.DESTINATION))
+    assert isinstance(await mover.move(), Stored)
+    assert mover.store.requests["CREATE"] == 2
+    assert mover.store.body("a.jpg") == LARGE
+
+
 async def test_a_lost_answer_to_completion_is_adopted() -> None:
     mover = large(store=MemoryStore(versioning=True))
     mover.store.fail("COMPLETE", lost, after=True)
