@@ -56,7 +56,7 @@ class Wire:
         if lines.count("\r") != len(headers) or lines.count("\n") != len(headers):
             raise BrokenOff("a header holds a line break")
         more = self._proxy_headers if self._origin else ""
-        length = f"content-length: {len(body)}\r\n" if body or method in ("PUT", "POST") else ""
+        length = f"content-length: {len(body)}\r\n" if body or method in ("PUT", "POST", "DELETE") else ""
         head = f"{method} {self._origin}{target} HTTP/1.1\r\n{lines}{more}{length}\r\n".encode("latin-1")
         connection = self._kept.take() or await self._connected()
         try:
