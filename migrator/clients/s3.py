@@ -7,7 +7,17 @@ from urllib.parse import urlsplit
 from migrator.clients.aws import Access, untrusted
 from migrator.clients.connection import PIECE, Answer, NoConnection, Untrusted, WireError
 from migrator.clients.idle import Idle
-from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, read_element, read_error, retry_after, shown
+from migrator.clients.refusals import (
+    READING,
+    SKEWED,
+    Refusal,
+    error_of,
+    may_refuse_header,
+    read_element,
+    read_error,
+    retry_after,
+    shown,
+)
 from migrator.clients.signing import EMPTY_SHA256, quote_key
 from migrator.clients.strangers import is_strange, stranger
 from migrator.clients.wire import Way, Wire
@@ -58,6 +68,8 @@ class S3Client:
             idle or Idle(transfer.concurrency),
         )
         self._lines: Lines | None = None
+        self._plain: set[str] = set()
+        """Operations that the server takes only without what is optional."""
 
     async def close(self) -> None:
         """Gives connections back. Idempotent."""
@@ -76,14 +88,23 @@ class S3Client:
         body: bytes = b"",
         payload: str = EMPTY_SHA256,
         accept: tuple[int, ...] = (),
+        optional: Mapping[str, str] | None = None,
     ) -> Answer:
         """Sends one request and returns its answer: 2xx, or one of `accept`. Raises an ObjectError for all else.
 
         `headers` has lower-case names; `query` is encoded and sorted; `payload` is the SHA-256 of `body` in hex.
+        `optional` are headers that not every server takes: who refuses them is asked without, now and from now on.
         """
+        plain = headers
+        if optional and operation not in self._plain:
+            headers = {**headers, **optional}
         answer = await self._attempt(operation, method, key, headers, query, body, payload)
         if answer.status >= 400 and self._clock_is_wrong(answer):
             answer = await self._attempt(operation, method, key, headers, query, body, payload)
+        if headers is not plain and may_refuse_header(answer):
+            answer = await self._attempt(operation, method, key, plain, query, body, payload)
+            if not may_refuse_header(answer):
+                self._plain.add(operation)
         if is_strange(answer):
             words = await self._in_words(operation, key, query) if method == "HEAD" else answer
             if is_strange(words) or words.status != answer.status:  # of two gateways one may lack its server

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from migrator.core.errors import Forbidden, ObjectError, Throttled, Transient
+from migrator.core.errors import Forbidden, Invalid, ObjectError, Throttled, Transient
 from migrator.core.model import RESERVED_PREFIX
 from migrator.core.objects import PUT_ID, Capabilities, Digest, Guards, Placed, Taken, Upload
 from migrator.core.oddities import Oddity
@@ -19,8 +19,12 @@ from migrator.core.ports import Store
 
 CANARY = b"A canary of migrator: it finds out what this destination honours and is deleted at once.\n"
 
-STRONGEST_FIRST = (Digest.SHA256_ONLY, Digest.SHA256, Digest.MD5_ONLY, Digest.MD5, Digest.SIGNED)
+CHECKSUMS = (Digest.SHA256_ONLY, Digest.SHA256)
+OTHERS = (Digest.MD5_ONLY, Digest.MD5, Digest.SIGNED)
+STRONGEST_FIRST = CHECKSUMS + OTHERS
 """Ways to check a body, as they are tried."""
+
+LISTED = "the destination is listed first"
 
 PAUSES = (0.2, 1.0, 3.0)
 """Seconds before a step is tried again: a reset or a busy server says nothing about what a destination honours."""
@@ -112,19 +116,15 @@ class Probe:
             await patiently(lambda: self._put(absent=False, digest=Digest.SIGNED))
             self._find("put", True, "an object can be stored")
             digest = await self._put_digest()
-            conditional = isinstance(await patiently(lambda: self._put(absent=True, digest=digest)), Taken)
+            conditional = await self._refuses_a_second(digest)
             keeps = await patiently(lambda: self._keeps_checksum(digest))
             can_list = await patiently(self._absent_is_404)
             conditional_complete, part_digest = await patiently(self._multipart)
+            self._tell_multipart(conditional_complete, part_digest)
             versioned = await self._versioned()
             alters = await self._altered() if can_list else ()
         finally:
             await patiently(lambda: self._clean(key))
-        self._find(
-            "conditional put",
-            True if conditional else None,
-            "an existing object is never overwritten" if conditional else "ignored: the destination is listed first",
-        )
         return Capabilities(
             conditional, conditional_complete, digest, part_digest, keeps, versioned, can_list, alters=alters
         )
@@ -142,6 +142,15 @@ class Probe:
                 return digest
         self._find("digest of a put", None, "none is checked: every object is read back and hashed")
         return Digest.READ_BACK
+
+    async def _refuses_a_second(self, digest: Digest) -> bool:
+        try:
+            honoured = isinstance(await patiently(lambda: self._put(absent=True, digest=digest)), Taken)
+            detail = "an existing object is never overwritten" if honoured else f"ignored: {LISTED}"
+        except Invalid:  # the condition is refused in words: the same put without it was carried out
+            honoured, detail = False, f"not offered: {LISTED}"
+        self._find("conditional put", True if honoured else None, detail)
+        return honoured
 
     async def _works_and_checks(self, digest: Digest) -> bool:
         try:
@@ -180,34 +189,49 @@ class Probe:
         return True
 
     async def _multipart(self) -> tuple[bool, Digest]:
+        """Whether completing an upload over something is refused, and how its parts are checked."""
+        for digests in (CHECKSUMS, OTHERS):
+            with suppress(Invalid):  # some take no upload, no part or no completion that speaks of checksums
+                if digest := await self._part_digest(digests):
+                    return await self._completion(digest), digest
+        return await self._completion(Digest.READ_BACK), Digest.READ_BACK
+
+    def _tell_multipart(self, conditional: bool, digest: Digest) -> None:
+        over = "never overwrites" if conditional else "would overwrite: HEAD comes before completing"
+        self._find("multipart", True, f"digest of a part: {digest.value}; {over}")
+
+    async def _part_digest(self, digests: Sequence[Digest]) -> Digest | None:
+        """The first of `digests` that is checked, in an upload of its own: a part that is refused ends it on rclone."""
         store, key = self._store, self._upload.key
-        upload_id = await store.begin(self._upload)
+        upload_id = await store.begin(self._upload, digests[0])
         try:
-            part_digest = Digest.READ_BACK
-            for digest in STRONGEST_FIRST:
+            for digest in digests:
                 try:
                     if await patiently(partial(store.checks, key, digest, upload_id)):
-                        part_digest = digest
-                        break
+                        return digest
                 except ObjectError as error:
                     if error.exit_status == 3 and not digest.only:
                         raise
-            assert self._upload.sha256 is not None
-            part = await store.put_part(key, upload_id, 1, CANARY, self._upload.sha256, part_digest)
-            answer = await store.complete(self._upload, upload_id, [part], Guards(absent=True, digest=part_digest))
-        except BaseException:
+            return None
+        finally:
             await patiently(partial(store.abort, key, upload_id))
-            raise
-        conditional = isinstance(answer, Taken)
-        if conditional:
-            await patiently(partial(store.abort, key, upload_id))
-        self._find(
-            "multipart",
-            True,
-            f"digest of a part: {part_digest.value}; "
-            + ("never overwrites" if conditional else "would overwrite: HEAD comes before completing"),
-        )
-        return conditional, part_digest
+
+    async def _completion(self, digest: Digest) -> bool:
+        """Whether it is refused because something stands under the key. Raises Invalid where there is none at all."""
+        store, upload, guards = self._store, self._upload, Guards(absent=True, digest=digest)
+        assert upload.sha256 is not None
+        upload_id = await store.begin(upload, digest)
+        answer: Placed | Taken = Taken()
+        try:
+            part = await store.put_part(upload.key, upload_id, 1, CANARY, upload.sha256, digest)
+            try:
+                answer = await store.complete(upload, upload_id, [part], guards)
+            except Invalid:  # the condition is refused in words, or the upload: the same without it tells
+                answer = await store.complete(upload, upload_id, [part], replace(guards, absent=False))
+        finally:
+            if isinstance(answer, Taken):
+                await patiently(partial(store.abort, upload.key, upload_id))
+        return isinstance(answer, Taken)
 
     async def _altered(self) -> tuple[Oddity, ...]:
         odd = {oddity: odd_canary(self.key, oddity) for oddity in Oddity}

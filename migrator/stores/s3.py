@@ -28,17 +28,19 @@ from migrator.core.objects import NULL_VERSION, PUT_ID, Digest, Guards, Part, Pl
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
+    WITH_CHECKSUM,
     Constants,
+    absence,
     bare,
     checksum,
     checksum_headers,
     completion,
     digest_headers,
-    guard_headers,
     md5,
     part_query,
     placed,
     read_keys,
+    replacing,
     standing_of,
 )
 from migrator.stores.s3_versions import Version, list_versions, version_beneath, versioning
@@ -99,11 +101,13 @@ class S3Store:
     async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
         """Stores a whole object in one request; with Digest.READ_BACK it is read again afterwards."""
         sha256 = upload.sha256 or hashlib.sha256(body).digest()
-        headers = self._constants.put_headers(upload, guards)
+        headers = self._constants.upload_headers(upload) | absence(guards)
         headers |= await digest_headers(body, sha256, guards.digest)
-        payload = UNSIGNED if guards.digest.only else sha256.hex()
+        payload, replaced = UNSIGNED if guards.digest.only else sha256.hex(), replacing(guards.replace)
         try:
-            answer = await self._client.send("PUT", "PUT", upload.key, headers, body=body, payload=payload)
+            answer = await self._client.send(
+                "PUT", "PUT", upload.key, headers, body=body, payload=payload, optional=replaced
+            )
         except Conflict:
             return Taken()
         except Gone:
@@ -116,8 +120,8 @@ class S3Store:
 
     async def head(self, key: str, version_id: str | None = None) -> Standing | None:
         """What stands under `key`, or is that version of it; None only for a 404."""
-        headers, query = {"x-amz-checksum-mode": "ENABLED"}, _version_query(version_id)
-        answer = await self._client.send("HEAD", "HEAD", key, headers, query=query, accept=(404,))
+        query = _version_query(version_id)
+        answer = await self._client.send("HEAD", "HEAD", key, {}, query=query, accept=(404,), optional=WITH_CHECKSUM)
         return None if answer.status == 404 else standing_of(answer.headers)
 
     def read(self, key: str) -> AsyncIterator[bytes]:
@@ -126,8 +130,8 @@ class S3Store:
 
     async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
         """Removes an object; an absent one is no error. Most servers do not look at `etag`."""
-        headers = {"if-match": etag} if etag else {}
-        await self._client.send("DELETE", "DELETE", key, headers, query=_version_query(version_id), accept=(404,))
+        query = _version_query(version_id)
+        await self._client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,), optional=replacing(etag))
 
     async def beneath(self, key: str, version_id: str) -> Standing | None:
         """What `version_id` of `key` covers; None also where versions may not be listed or read."""
@@ -194,12 +198,13 @@ class S3Store:
             return False
 
     async def begin(self, upload: Upload, digest: Digest | None = Digest.SHA256) -> str:
-        """Opens a multipart upload; its parts carry SHA-256 checksums unless they are copied or have only an MD5.
+        """Opens a multipart upload; its parts carry SHA-256 checksums where these are what is checked.
 
-        An upload with checksums asks for those of all parts at its end, and not every server tells that of a copy.
+        An upload with checksums asks for those of all parts at its end. Not every server tells that of a copy, and
+        some refuse uploads, parts or ends that speak of checksums (OpenStack Swift).
         """
         headers = self._constants.upload_headers(upload)
-        if digest not in (None, Digest.MD5_ONLY):
+        if digest and digest.kind is Digest.SHA256:
             headers |= {"x-amz-checksum-algorithm": "SHA256"}
         answer = await self._client.send("CREATE UPLOAD", "POST", upload.key, headers, query="uploads=")
         return self._client.told("CREATE UPLOAD", upload.key, answer, "UploadId")
@@ -207,13 +212,13 @@ class S3Store:
     async def put_part(
         self, key: str, upload_id: str, number: int, body: bytes, sha256: bytes | None, digest: Digest
     ) -> Part:
-        """Sends one part. Its SHA-256 goes along where the upload was opened with it; MD5 comes on top."""
-        headers = checksum_headers(sha256) if sha256 else {}
-        headers |= await digest_headers(body, sha256 or b"", digest)
+        """Sends one part with its digest."""
+        headers = await digest_headers(body, sha256 or b"", digest)
         payload = UNSIGNED if digest.only or sha256 is None else sha256.hex()
         query = part_query(upload_id, number)
         answer = await self._client.send("PUT PART", "PUT", key, headers, query=query, body=body, payload=payload)
-        return Part(number, len(body), bare(answer.headers.get("etag", "")), sha256)
+        summed = sha256 if digest.kind is Digest.SHA256 else None
+        return Part(number, len(body), bare(answer.headers.get("etag", "")), summed)
 
     async def parts(self, key: str, upload_id: str) -> list[Part]:
         """The parts that an open upload already holds."""
@@ -232,11 +237,18 @@ class S3Store:
     async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
         """Makes the parts one object, as `guards` allow it."""
         body = completion(parts)
-        headers = {"content-type": "application/xml"} | guard_headers(guards)
+        headers, replaced = {"content-type": "application/xml"} | absence(guards), replacing(guards.replace)
         query, payload = encode_query({"uploadId": upload_id}), hashlib.sha256(body).hexdigest()
         try:
             answer = await self._client.send(
-                "COMPLETE UPLOAD", "POST", upload.key, headers, query=query, body=body, payload=payload
+                "COMPLETE UPLOAD",
+                "POST",
+                upload.key,
+                headers,
+                query=query,
+                body=body,
+                payload=payload,
+                optional=replaced,
             )
         except Conflict:
             return Taken()

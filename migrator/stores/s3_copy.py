@@ -16,7 +16,7 @@ from migrator.core.errors import Archived, Changed, Conflict, Gone
 from migrator.core.model import Side
 from migrator.core.objects import Copied, Described, Part, Taken, Upload
 from migrator.core.places import Place, endpoint_name, s3_parts
-from migrator.stores.s3_headers import Constants, bare, checksum, part_query, standing_of
+from migrator.stores.s3_headers import WITH_CHECKSUM, Constants, bare, checksum, part_query, standing_of
 from migrator.stores.s3_reader import S3Reader
 
 Places = Callable[[str, str], Place]
@@ -72,12 +72,12 @@ class S3Copier:
         """HEAD of the object at `location`, and its tags where it has some."""
         bucket, key = s3_parts(location)
         client = await self._readers.client(source, bucket)
-        answer = await client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"})
+        answer = await client.send("HEAD", "HEAD", key, {}, optional=WITH_CHECKSUM)
         return await _described(client, key, answer)
 
     async def standing(self, key: str) -> Described | None:
         """The same of the destination; None only for a 404."""
-        answer = await self._client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"}, accept=(404,))
+        answer = await self._client.send("HEAD", "HEAD", key, {}, accept=(404,), optional=WITH_CHECKSUM)
         return None if answer.status == 404 else await _described(self._client, key, answer)
 
     async def copy(self, source: str, location: str, etag: str, target: Upload | str, absent: bool) -> Copied | Taken:
@@ -88,14 +88,13 @@ class S3Copier:
             headers, name = self._constants.copy_headers(bucket, key, etag), target
         else:
             headers, name = self._constants.altering_copy_headers(bucket, key, etag, target), target.key
-        if self._tells_digest:
-            headers["x-amz-checksum-algorithm"] = "SHA256"
+        summed = {"x-amz-checksum-algorithm": "SHA256"} if self._tells_digest else None
         if absent:
             headers["if-none-match"] = "*"
         if place.request_payer:
             headers |= PAYER
         try:
-            answer = await send_copy(self._client, key, name, headers)
+            answer = await send_copy(self._client, key, name, headers, optional=summed)
         except Conflict as error:
             if absent and (await self.describe(source, location)).etag == etag:
                 return Taken()
@@ -136,13 +135,19 @@ class S3Copier:
 
 
 async def send_copy(
-    client: S3Client, key: str, target: str, headers: dict[str, str], operation: str = "COPY", query: str = ""
+    client: S3Client,
+    key: str,
+    target: str,
+    headers: dict[str, str],
+    operation: str = "COPY",
+    query: str = "",
+    optional: dict[str, str] | None = None,
 ) -> Answer:
     """Sends a copy of `key` to `target`. An answer that names no ETag is a failure, whatever its status.
 
     The server begins its answer before it knows how the copy ends: 200, and then an error document or nothing at all.
     """
-    answer = await client.send(operation, "PUT", target, headers, query=query)
+    answer = await client.send(operation, "PUT", target, headers, query=query, optional=optional)
     client.told(operation, key, answer, "ETag")
     return answer
 

@@ -29,6 +29,9 @@ MOST_TAGS = 10
 _METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
+WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
+"""Has HEAD tell the checksum that the server keeps. Optional: Backblaze B2 refused it."""
+
 _XML = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
@@ -54,10 +57,6 @@ class Constants:
         }
         self.headers = {name: value for name, value in wanted.items() if value}
         self._copy_headers = {name: value for name, value in self.headers.items() if name not in _NOT_OF_A_COPY}
-
-    def put_headers(self, upload: Upload, guards: Guards) -> dict[str, str]:
-        """All headers of a put but its digest."""
-        return self.upload_headers(upload) | guard_headers(guards)
 
     def copy_headers(self, bucket: str, key: str, etag: str) -> dict[str, str]:
         """All headers of a server-side copy that takes everything along."""
@@ -85,11 +84,14 @@ class Constants:
         return headers
 
 
-def guard_headers(guards: Guards) -> dict[str, str]:
-    """The preconditions."""
-    if guards.replace:
-        return {"if-match": guards.replace}
-    return {"if-none-match": "*"} if guards.absent else {}
+def absence(guards: Guards) -> dict[str, str]:
+    """The precondition that nothing stands there; only for a server that honours it."""
+    return {"if-none-match": "*"} if guards.absent and not guards.replace else {}
+
+
+def replacing(etag: str | None) -> dict[str, str]:
+    """The precondition that what stands there has this ETag. It was looked at just before: a server may refuse that."""
+    return {"if-match": etag} if etag else {}
 
 
 async def digest_headers(body: bytes, sha256: bytes, digest: Digest) -> dict[str, str]:

@@ -19,7 +19,7 @@ from migrator.core.objects import Standing
 from migrator.core.places import Place, s3_parts
 from migrator.core.ports import Store
 from migrator.stores.s3_conditions import Asking, Conditions, Note
-from migrator.stores.s3_headers import standing_of
+from migrator.stores.s3_headers import WITH_CHECKSUM, standing_of
 from migrator.stores.s3_versions import Version
 
 CLOCKS = 5.0
@@ -201,7 +201,7 @@ class S3Remover:
         return bucket.conditions
 
     async def _head(self, bucket: _Bucket, key: str) -> Standing | None:
-        answer = await bucket.client.send("HEAD", "HEAD", key, {"x-amz-checksum-mode": "ENABLED"}, accept=(404,))
+        answer = await bucket.client.send("HEAD", "HEAD", key, {}, accept=(404,), optional=WITH_CHECKSUM)
         return None if answer.status == 404 else standing_of(answer.headers)
 
     async def _delete_version(self, bucket: _Bucket, key: str, version: str) -> None:

@@ -113,7 +113,7 @@ async def _list_first(
     config: Config, ready: Prepared, ledger: SqliteLedger, store: Destination, observer: Observer
 ) -> None:
     """Notes the keys of a destination that would not say by itself that one is taken."""
-    reason = "" if ready.capabilities.conditional_put else "ignores preconditions"
+    reason = "" if ready.capabilities.conditional_put else "honours no preconditions"
     if ready.listed_first:
         reason = "would overwrite when it copies"
     if reason:

@@ -125,6 +125,16 @@ def drop_request_headers(*patterns: str) -> Action:
     return action
 
 
+def refuse_request_headers(refusal: Answer, *patterns: str) -> Action:
+    """The server refuses requests that have a header whose lower-case name matches one of the regular expressions."""
+
+    async def action(request: Request, forward: Forward) -> Answer:
+        known = without(request.headers, *patterns)
+        return await forward(request) if len(known) == len(request.headers) else refusal
+
+    return action
+
+
 def drop_answer_headers(*patterns: str) -> Action:
     """The client never sees headers whose lower-case names match one of the regular expressions."""
 
