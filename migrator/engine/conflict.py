@@ -15,6 +15,10 @@ UNVERSIONED = (None, NULL_VERSION)
 """What is no version of its own: the next put replaces `null` for good where versioning is off or suspended."""
 
 
+ROUNDED = 1
+"""Seconds by which an object may seem younger than it is: Swift rounds up."""
+
+
 class Replace(Struct, frozen=True):
     """The upload may take the place of the object with this ETag; `replaced` says how to have that one back."""
 
@@ -88,7 +92,7 @@ class Verdicts(Struct, frozen=True):
         if standing.etag != stood.etag:
             return False
         if same:  # what it carries is wrong: as it was put, before the configuration asked for something else?
-            return stood.at is not None and standing.modified is not None and standing.modified <= stood.at
+            return stood.at is not None and standing.modified is not None and standing.modified <= stood.at + ROUNDED
         # Another write of other bytes would have another ETag: what has the old one was damaged where it stands.
         return stood.sha256 is not None
 
