@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import ipaddress
 import os
 import ssl
 import sys
@@ -37,15 +38,15 @@ class Endpoint(Struct, frozen=True):
     path: str
 
     @classmethod
-    def of(cls, url: str, bucket: str, *, own: bool) -> "Endpoint":
-        """`own`: the operator gave the URL. Then, and for buckets with dots (TLS), the bucket is in the path."""
+    def of(cls, url: str, bucket: str, *, in_path: bool) -> "Endpoint":
+        """Also of buckets with dots (TLS), and where an address is no name, the bucket is in the path."""
         parts = urlsplit(url)
         default = {"http": 80, "https": 443}.get(parts.scheme)
         host = parts.netloc.rpartition("@")[2]
         if default and host.endswith(f":{default}"):
             host = host.rpartition(":")[0]
         path = parts.path.rstrip("/")
-        if own or "." in bucket:
+        if in_path or "." in bucket or _is_address(parts.hostname or ""):
             return cls(f"{parts.scheme}://{host}", host, f"{path}/{bucket}")
         return cls(f"{parts.scheme}://{bucket}.{host}", f"{bucket}.{host}", path)
 
@@ -116,15 +117,15 @@ class Access:
         self.proxy: str | None = None
         self.tls: ssl.SSLContext | None = None
         self.requests: dict[str, int] = {}
-        self._url, self._own = "", False
+        self._url, self._in_path = "", False
         self._open_calls = calls
         self._calls: Calls | None = None
         self._opening = asyncio.Lock()
 
-    def locate(self, url: str, *, own: bool) -> None:
-        """Takes `url` for where the bucket is; `own`: the operator gave it."""
-        self._url, self._own = url, own
-        self.endpoint = Endpoint.of(url, self.bucket, own=own)
+    def locate(self, url: str, *, in_path: bool) -> None:
+        """Takes `url` for where the bucket is; `in_path`: its name stands in the path, not in the host."""
+        self._url, self._in_path = url, in_path
+        self.endpoint = Endpoint.of(url, self.bucket, in_path=in_path)
         self.proxy = _proxy_for(url)
         self.tls = (
             ssl.create_default_context(cafile=certificate_file(self.verify)) if url.startswith("https:") else None
@@ -133,10 +134,15 @@ class Access:
     def beside(self, bucket: str) -> "Access":
         """Of another bucket of the same server, by the same credentials; closed with this one."""
         other = Access(bucket, self.identity, self.verify, self.calls)
-        other._url, other._own = self._url, self._own
-        other.endpoint = Endpoint.of(self._url, bucket, own=self._own)
+        other._url, other._in_path = self._url, self._in_path
+        other.endpoint = Endpoint.of(self._url, bucket, in_path=self._in_path)
         other.proxy, other.tls = self.proxy, self.tls
         return other
+
+    @property
+    def server(self) -> str:
+        """One name for all spellings of where the server is."""
+        return endpoint_name(self._url)
 
     async def calls(self) -> "Calls":
         """The client for what is not hot. It takes 0.3 s to load, so only those who need it wait for it."""
@@ -170,20 +176,19 @@ class Connection(Protocol):
 
 async def connect(connection: Connection, transfer: Transfer, bucket: str) -> Access:
     """Finds credentials and endpoint. Raises PreflightError where there are none, with what to do about it."""
-    chain, verify = await find_chain(connection.profile)
-    identity = Identity(chain, connection.region)
+    found = await find_chain(connection.profile)
+    identity = Identity(found.chain, connection.region)
 
     async def open_calls() -> "Calls":
         from migrator.clients.calls import Calls
 
-        return await Calls.open(connection, transfer, verify, identity)
+        return await Calls.open(connection, transfer, found, identity)
 
-    access = Access(bucket, identity, verify, open_calls)
-    if connection.endpoint_url:
-        access.locate(connection.endpoint_url, own=True)
-    else:
-        url = (await access.calls()).url  # from the environment, the profile, or AWS's own of this region
-        access.locate(url, own=not _is_aws(url))
+    access = Access(bucket, identity, found.verify, open_calls)
+    # From the environment, the profile, or AWS's own of this region where the configuration names none.
+    url = connection.endpoint_url or (await access.calls()).url
+    own = bool(connection.endpoint_url) or not _is_aws(url)
+    access.locate(url, in_path=own if found.addressing == "auto" else found.addressing == "path")
     return access
 
 
@@ -219,7 +224,7 @@ async def is_same_bucket(one: Place, other: Place, transfer: Transfer) -> bool:
 async def _server(place: Place, transfer: Transfer) -> str:
     access = await connect(place, transfer, place.bucket)
     try:
-        return endpoint_name(access.endpoint.base + access.endpoint.path)
+        return access.server
     finally:
         await access.close()
 
@@ -231,6 +236,14 @@ def untrusted(operation: str, what: str) -> Fatal:
         side=Side.DESTINATION,
         hint="name the file of your own CA in AWS_CA_BUNDLE, or correct destination.endpoint_url",
     )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_aws(url: str) -> bool:

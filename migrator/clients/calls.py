@@ -14,6 +14,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
 from migrator.clients.aws import Access, Connection, Endpoint, Identity, untrusted
+from migrator.clients.chain import Found
 from migrator.clients.connection import Answer
 from migrator.clients.refusals import READING, SKEWED, Refusal, error_of, retry_after, shown
 from migrator.clients.signing import EMPTY_SHA256
@@ -37,7 +38,7 @@ class Calls:
         self._closing = closing
 
     @classmethod
-    async def open(cls, connection: Connection, transfer: Transfer, verify: bool | str, identity: Identity) -> "Calls":
+    async def open(cls, connection: Connection, transfer: Transfer, found: Found, identity: Identity) -> "Calls":
         """Loads the models of S3 (0.1 s) and connects nowhere yet."""
         closing = AsyncExitStack()
         session = AioSession(profile=connection.profile or None)
@@ -46,7 +47,7 @@ class Calls:
                 "s3",
                 region_name=connection.region,
                 endpoint_url=connection.endpoint_url or None,
-                verify=verify,
+                verify=found.verify,
                 config=AioConfig(
                     # Signed in `_signing` below: one signer, one clock and one set of credentials for both clients.
                     signature_version=botocore.UNSIGNED,
@@ -56,7 +57,7 @@ class Calls:
                     max_pool_connections=transfer.concurrency,
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
-                    s3={"addressing_style": "auto"},
+                    s3={"addressing_style": found.addressing},
                 ),
             )
         )
@@ -112,7 +113,7 @@ def _signing(identity: Identity) -> Callable[..., Awaitable[None]]:
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         for unsigned in _UNSIGNED & headers.keys():
             del headers[unsigned]
-        endpoint = Endpoint.of(request.url, "", own=True)
+        endpoint = Endpoint.of(request.url, "", in_path=True)
         headers["host"] = endpoint.host
         query = "&".join(sorted(_pair(pair) for pair in parts.query.split("&"))) if parts.query else ""
         payload = hashlib.sha256(request.body).hexdigest() if request.body else EMPTY_SHA256

@@ -1,4 +1,4 @@
-"""The usual AWS chain: whose credentials requests are signed with, and which certificates are trusted."""
+"""The usual AWS chain: whose credentials sign requests, which certificates are trusted, how buckets are addressed."""
 
 import os
 from collections.abc import Mapping
@@ -40,11 +40,23 @@ class _Fixed(Struct, frozen=True):
         return self.credentials
 
 
-async def find_chain(profile: str) -> tuple[Chain, bool | str]:
-    """The chain, and its file of CA certificates (True: the usual ones). Raises PreflightError where there is none."""
+class Found(Struct, frozen=True):
+    """What the AWS configuration says of every bucket.
+
+    verify      the file of CA certificates; True: the usual ones
+    addressing  "path", "virtual" (a bucket's name stands in the host), or "auto"
+    """
+
+    chain: Chain
+    verify: bool | str
+    addressing: str = "auto"
+
+
+async def find_chain(profile: str) -> Found:
+    """What the configuration of `profile` says. Raises PreflightError where there are no credentials."""
     plain = None if profile else plain_credentials(os.environ)
     if plain is not None:
-        return _Fixed(plain), os.environ.get("AWS_CA_BUNDLE") or True
+        return Found(_Fixed(plain), os.environ.get("AWS_CA_BUNDLE") or True)
     import botocore.exceptions  # a third of the whole start-up: who has plain keys need not wait for it
     import botocore.session
 
@@ -52,11 +64,12 @@ async def find_chain(profile: str) -> tuple[Chain, bool | str]:
     try:
         chain = await in_thread(session.get_credentials, THREAD)  # an instance role is asked for over the network
         verify = session.get_config_variable("ca_bundle") or True
+        addressing = (session.get_config_variable("s3") or {}).get("addressing_style") or "auto"
     except botocore.exceptions.BotoCoreError as error:
         raise PreflightError(f"the AWS configuration cannot be used: {error}", NO_CREDENTIALS) from None
     if chain is None:
         raise PreflightError("no AWS credentials were found", NO_CREDENTIALS)
-    return chain, verify
+    return Found(chain, verify, addressing)
 
 
 def plain_credentials(environ: Mapping[str, str]) -> Credentials | None:

@@ -84,7 +84,8 @@ class Destination(Section):
     )
     region: str = Field(default="us-east-1", min_length=1, description="The bucket's region.")
     endpoint_url: BareWebAddress = Field(
-        default="", description="Address of an S3-compatible server; requests are path style when it is set."
+        default="",
+        description="Address of an S3-compatible server; path style, unless AWS's `addressing_style` is `virtual`.",
     )
     profile: str = Field(default="", description="Profile of the AWS configuration to take credentials from.")
     on_conflict: Literal["fail", "skip", "overwrite"] = Field(

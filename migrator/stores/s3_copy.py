@@ -15,7 +15,7 @@ from migrator.core.config import Transfer
 from migrator.core.errors import Archived, Changed, Conflict, Gone
 from migrator.core.model import Side
 from migrator.core.objects import Copied, Described, Part, Taken, Upload
-from migrator.core.places import Place, endpoint_name, s3_parts
+from migrator.core.places import Place, s3_parts
 from migrator.stores.s3_headers import WITH_CHECKSUM, Constants, bare, checksum, part_query, standing_of
 from migrator.stores.s3_reader import S3Reader
 
@@ -57,7 +57,7 @@ class S3Copier:
             return ""
         there = await connect(place, self._transfer, place.bucket)
         try:
-            if _server(there) != _server(self._access):
+            if there.server != self._access.server:
                 return f"the bucket {place.bucket} is on another server than the destination"
             if place.profile == here.profile:
                 return ""
@@ -168,8 +168,3 @@ async def _described(client: S3Client, key: str, answer: Answer) -> Described:
         headers.get("x-amz-storage-class", ""),
         standing.version_id,
     )
-
-
-def _server(access: Access) -> str:
-    endpoint = access.endpoint
-    return endpoint_name(endpoint.base + endpoint.path.removesuffix(f"/{access.bucket}"))

@@ -3,6 +3,7 @@
 import os
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import botocore.session
 import pytest
@@ -19,7 +20,7 @@ AWS = "https://s3.eu-west-3.amazonaws.com"
 
 
 @pytest.mark.parametrize(
-    ("url", "bucket", "own", "base", "path"),
+    ("url", "bucket", "in_path", "base", "path"),
     [
         (AWS, "photos", False, "https://photos.s3.eu-west-3.amazonaws.com", ""),
         (AWS, "photos.example.org", False, AWS, "/photos.example.org"),
@@ -28,10 +29,12 @@ AWS = "https://s3.eu-west-3.amazonaws.com"
         ("https://host:443/s3", "photos", True, "https://host", "/s3/photos"),
         ("http://host:80", "photos", True, "http://host", "/photos"),
         ("http://[::1]:9000", "photos", True, "http://[::1]:9000", "/photos"),
+        ("http://[::1]:9000", "photos", False, "http://[::1]:9000", "/photos"),
+        ("http://127.0.0.1:9000", "photos", False, "http://127.0.0.1:9000", "/photos"),
     ],
 )
-def test_the_bucket_is_in_the_host_or_in_the_path(url: str, bucket: str, own: bool, base: str, path: str) -> None:
-    endpoint = Endpoint.of(url, bucket, own=own)
+def test_the_bucket_is_in_the_host_or_in_the_path(url: str, bucket: str, in_path: bool, base: str, path: str) -> None:
+    endpoint = Endpoint.of(url, bucket, in_path=in_path)
     assert (endpoint.base, endpoint.path) == (base, path)
     assert endpoint.base.endswith("//" + endpoint.host)
 
@@ -79,15 +82,42 @@ async def test_the_short_way_to_plain_keys_finds_what_botocore_finds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "config").write_text("[default]\nca_bundle = /of-the-file.pem\n")
+    (tmp_path / "config").write_text("[default]\nca_bundle = /of-the-file.pem\ns3 =\n  addressing_style = virtual\n")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in (KEYS | more).items():
         monkeypatch.setenv(name, value)
-    chain, verify = await find_chain("")
+    found = await find_chain("")
     session = botocore.session.Session()
-    assert tuple(chain.get_frozen_credentials())[:3] == tuple(session.get_credentials().get_frozen_credentials())[:3]
-    assert verify == (session.get_config_variable("ca_bundle") or True)
+    same = session.get_credentials().get_frozen_credentials()
+    assert tuple(found.chain.get_frozen_credentials())[:3] == tuple(same)[:3]
+    assert found.verify == (session.get_config_variable("ca_bundle") or True)
+    assert found.addressing == (session.get_config_variable("s3") or {"addressing_style": "auto"})["addressing_style"]
+
+
+@pytest.mark.parametrize(
+    ("style", "place"),
+    [
+        ("virtual", "http://photos.s3.example.test/"),
+        ("path", "http://s3.example.test/photos"),
+        ("auto", "http://s3.example.test/photos"),
+    ],
+)
+async def test_the_aws_configuration_says_where_the_buckets_name_stands(
+    style: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alibaba's OSS and Tencent's COS take no path style."""
+    (tmp_path / "config").write_text(f"[default]\ns3 =\n  addressing_style = {style}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    async with scripted(lambda _: Reply(404, b"<Error><Code>NoSuchKey</Code></Error>")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+        destination = Destination(bucket="photos", endpoint_url="http://s3.example.test")
+        store = await S3Store.open(destination, Transfer())
+        assert await store.head("a.jpg") is None
+        assert await store.open_uploads("a.jpg") == []  # through aiobotocore
+        await store.close()
+    assert [request.target.partition("?")[0] for request in proxy.requests] == [f"{place.rstrip('/')}/a.jpg", place]
+    assert {request.headers["host"] for request in proxy.requests} == {urlsplit(place).netloc}
 
 
 async def test_a_profile_that_does_not_exist_is_refused_although_keys_are_there(
