@@ -20,22 +20,17 @@ async def place(
     conditional  the destination refuses such a put where something stands
     """
     chosen: Replace | None = None
-    misjudged = False
     while True:
-        if standing is not None and chosen is None:
+        if standing is not None:
             verdict = await means.verdicts.decide(task, upload, standing)
             if not isinstance(verdict, Replace):
                 return verdict
             chosen = verdict
-        replaced = chosen.etag if chosen and not misjudged else None
-        answer = await send(Guards(conditional and chosen is None, digest, replaced))
+        guards = Guards(conditional and chosen is None, digest, chosen.etag if chosen else None)
+        answer = await send(guards)
         if not isinstance(answer, Taken):
             return Stored.of(upload, answer, chosen.replaced if chosen else None)
         await means.requests.spend(1)
         standing = await means.store.head(task.key)
-        if standing is not None and chosen is None:
-            continue
-        if standing is None or standing.etag != replaced:
+        if standing is None or chosen is not None:
             raise Transient(f"{task.key} changes while it is being written", side=Side.DESTINATION, ambiguous=True)
-        # It is still what may be replaced: at the end of an upload, Swift compares the ETag with another than it tells.
-        misjudged = True

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from migrator.clients import aws
+from migrator.clients.connection import Answer
 from migrator.clients.pages import Position, next_position, page_query
 from migrator.clients.refusals import DAMAGED, read_element, read_error, shown
 from migrator.clients.s3 import S3Client
@@ -103,10 +104,10 @@ class S3Store:
         sha256 = upload.sha256 or hashlib.sha256(body).digest()
         headers = self._constants.upload_headers(upload) | absence(guards)
         headers |= await digest_headers(body, sha256, guards.digest)
-        payload, replaced = UNSIGNED if guards.digest.only else sha256.hex(), replacing(guards.replace)
+        payload = UNSIGNED if guards.digest.only else sha256.hex()
         try:
-            answer = await self._client.send(
-                "PUT", "PUT", upload.key, headers, body=body, payload=payload, optional=replaced
+            answer = await self._send_over(
+                "PUT", "PUT", upload.key, guards.replace, headers, body=body, payload=payload
             )
         except Conflict:
             return Taken()
@@ -117,6 +118,22 @@ class S3Store:
         if guards.digest is Digest.READ_BACK:
             await self._read_back(upload.key, len(body), sha256)
         return placed(answer.headers)
+
+    async def _send_over(
+        self, operation: str, method: str, key: str, etag: str | None, headers: dict[str, str], **more: Any
+    ) -> Answer:
+        """`send` to where an object of this ETag stands, if one is named; it was looked at just before.
+
+        Who refuses the condition is asked without it. So is who says that it does not hold where its own HEAD says so:
+        Swift compares the ETag of an object in parts with another than it tells.
+        """
+        try:
+            return await self._client.send(operation, method, key, headers, optional=replacing(etag), **more)
+        except Conflict:
+            standing = await self.head(key) if etag else None
+            if standing is None or standing.etag != etag:
+                raise
+        return await self._client.send(operation, method, key, headers, **more)
 
     async def head(self, key: str, version_id: str | None = None) -> Standing | None:
         """What stands under `key`, or is that version of it; None only for a 404."""
@@ -130,8 +147,7 @@ class S3Store:
 
     async def delete(self, key: str, version_id: str | None = None, etag: str | None = None) -> None:
         """Removes an object; an absent one is no error. Most servers do not look at `etag`."""
-        query = _version_query(version_id)
-        await self._client.send("DELETE", "DELETE", key, {}, query=query, accept=(404,), optional=replacing(etag))
+        await self._send_over("DELETE", "DELETE", key, etag, {}, query=_version_query(version_id), accept=(404,))
 
     async def beneath(self, key: str, version_id: str) -> Standing | None:
         """What `version_id` of `key` covers; None also where versions may not be listed or read."""
@@ -237,18 +253,11 @@ class S3Store:
     async def complete(self, upload: Upload, upload_id: str, parts: Sequence[Part], guards: Guards) -> Placed | Taken:
         """Makes the parts one object, as `guards` allow it."""
         body = completion(parts)
-        headers, replaced = {"content-type": "application/xml"} | absence(guards), replacing(guards.replace)
+        headers = {"content-type": "application/xml"} | absence(guards)
         query, payload = encode_query({"uploadId": upload_id}), hashlib.sha256(body).hexdigest()
         try:
-            answer = await self._client.send(
-                "COMPLETE UPLOAD",
-                "POST",
-                upload.key,
-                headers,
-                query=query,
-                body=body,
-                payload=payload,
-                optional=replaced,
+            answer = await self._send_over(
+                "COMPLETE UPLOAD", "POST", upload.key, guards.replace, headers, query=query, body=body, payload=payload
             )
         except Conflict:
             return Taken()

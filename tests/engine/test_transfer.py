@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from migrator.core.config import Config
 from migrator.core.errors import Changed, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient, Truncated
 from migrator.core.model import SMALL, Failed, Fault, OpenUpload, Outcome, Side, Skip, Skipped, Stored, Task
-from migrator.core.objects import PUT_ID, Capabilities, Digest, Guards, Part, Placed, Taken, Upload
+from migrator.core.objects import PUT_ID, Capabilities, Digest, Part, Upload
 from migrator.core.ports import EventKind
 from migrator.engine import multipart
 from migrator.engine.worker import Worker
@@ -164,32 +164,6 @@ async def test_an_adopted_put_that_covers_nothing_replaced_nothing() -> None:
     outcome = await mover.move()
     assert isinstance(outcome, Stored)
     assert (outcome.adopted, outcome.replaced) == (True, None)
-
-
-async def test_overwrite_where_the_server_misjudges_the_etag_that_it_told() -> None:
-    class Misjudging(MemoryStore):
-        async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
-            return Taken() if guards.replace else await super().put(upload, body, guards)
-
-    mover = Mover(Misjudging(), on_conflict="overwrite")
-    mover.store.stand("a.jpg", b"old")
-    outcome = await mover.move()
-    assert isinstance(outcome, Stored)
-    assert mover.store.body(str(outcome.replaced).removeprefix("backup:")) == b"old"
-    assert mover.store.body("a.jpg") == BYTES
-
-
-async def test_overwrite_of_what_somebody_replaces_meanwhile_replaces_nothing_of_theirs() -> None:
-    class Busy(MemoryStore):
-        async def put(self, upload: Upload, body: bytes, guards: Guards) -> Placed | Taken:
-            self.stand("a.jpg", b"theirs")
-            return await super().put(upload, body, guards)
-
-    mover = Mover(Busy(), on_conflict="overwrite")
-    mover.store.stand("a.jpg", b"old")
-    outcome = await mover.move()
-    assert isinstance(outcome, Failed)
-    assert mover.store.body("a.jpg") == b"theirs"
 
 
 async def test_overwrite_elsewhere_keeps_a_backup_first() -> None:

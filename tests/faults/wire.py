@@ -124,7 +124,7 @@ async def read_answer(reader: asyncio.StreamReader, method: str) -> Answer:
 def encode_request(request: Request, body: bytes) -> bytes:
     """The request as it goes to the server: every header as it came, Host too, but for the connection's own."""
     headers = [*without(request.headers, "content-length", *HOP_HEADERS), ("Connection", "close")]
-    if body or request.method in ("PUT", "POST"):
+    if body or request.method in ("PUT", "POST", "DELETE"):
         headers.append(("Content-Length", str(len(body))))
     return _encode(f"{request.method} {request.target} HTTP/1.1", headers) + body
 

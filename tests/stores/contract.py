@@ -362,6 +362,18 @@ class StoreContract:
             assert len(await store.parts(upload.key, upload_id)) == 1
             await store.abort(upload.key, upload_id)
 
+    async def test_an_object_of_parts_is_replaced_and_deleted_by_the_etag_that_it_has(
+        self, store: Store, expected: Expected
+    ) -> None:
+        for body in (BODY, OTHER):
+            upload, upload_id, parts = await self.send_parts(store, expected.part_digest, [body])
+            standing = await store.head(upload.key)
+            guards = Guards(absent=False, digest=expected.part_digest, replace=standing.etag if standing else None)
+            assert isinstance(await store.complete(upload, upload_id, parts, guards), Placed)
+        assert await content(store, upload.key) == OTHER
+        await store.delete(upload.key, None, (await stands(store, upload.key)).etag)
+        assert await store.head(upload.key) is None
+
     async def test_an_aborted_upload_is_gone(self, store: Store, expected: Expected) -> None:
         upload, upload_id, _ = await self.send_parts(store, expected.part_digest, [BODY])
         await store.abort(upload.key, upload_id)

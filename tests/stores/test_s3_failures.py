@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from migrator.core.config import Destination, Transfer
 from migrator.core.errors import (
     Changed,
+    Conflict,
     Fatal,
     Forbidden,
     Gone,
@@ -94,6 +95,35 @@ async def failures(store: S3Store) -> AsyncIterator[tuple[str, ObjectError]]:
     """Each call in turn and the error that it must raise: however it is sent, a failure means the same."""
     for name, call in CALLS.items():
         yield name, await failure(call(store))
+
+
+OVER: dict[str, Callable[[S3Store], Awaitable[object]]] = {
+    "put": lambda store: store.put(UPLOAD, BODY, replace(PUT, absent=False, replace="told")),
+    "complete": lambda store: store.complete(UPLOAD, "id", [Part(1, 9, "etag")], replace(PUT, replace="told")),
+    "delete": lambda store: store.delete(UPLOAD.key, None, "told"),
+}
+"""Calls that name the ETag of what they take the place of."""
+
+
+@pytest.mark.parametrize("name", OVER)
+@pytest.mark.parametrize(("stands", "sent"), [("told", 2), ("another", 1)])
+async def test_a_condition_that_the_server_misjudges(name: str, stands: str, sent: int) -> None:
+    """412 to the ETag that its HEAD tells, then and afterwards, is no conflict; where HEAD tells another, it is."""
+
+    def answer(request: Request) -> Reply:
+        if request.method == "HEAD":
+            return Reply(200, headers={"etag": f'"{stands}"', "content-length": "9"})
+        if "if-match" in request.headers:
+            return Reply(412, error_document("PreconditionFailed"))
+        return Reply(200, b"<R><ETag>new</ETag></R>", {"etag": "new"})
+
+    async with served(answer) as (store, server):
+        try:
+            taken = isinstance(await OVER[name](store), Taken)
+        except Conflict:
+            taken = True
+    assert taken is (sent == 1)
+    assert len([request for request in server.requests if request.method != "HEAD"]) == sent
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
