@@ -156,7 +156,7 @@ class S3Remover:
         await self._delete_version(bucket, key, removal.marker_id)
         found = _find_version(removal, await bucket.asking.versions(key))
         if found.where is not Where.SOURCE:
-            raise Conflict(f"{shown(removal.location)}: something else stands at its place since", side=Side.SOURCE)
+            raise Conflict(f"{shown(removal.location)}: {found.message or 'it is hidden still'}", side=Side.SOURCE)
 
     async def purge(self, removal: Removal) -> None:
         """See the port. The marker goes too where it is all that is left; else it would bring older versions back."""
@@ -214,8 +214,11 @@ def _find_version(removal: Removal, versions: list[Version]) -> Found:
     place = next((n for n, one in enumerate(versions) if one.id == removal.version_id and not one.marker), None)
     if place is None:
         return Found(Where.LOST, "its version is not there any more")
-    if place == 0:
+    if place == 0 and versions[0].latest:
         return Found(Where.SOURCE)
+    if place == 0:  # Swift, when the marker over a key that is not ASCII has gone
+        unseen = f"nothing hides its version {removal.version_id}, and yet its server does not show it"
+        return Found(Where.COVERED, unseen)
     above = versions[place - 1]
     ours = above.marker and (
         above.id == removal.marker_id

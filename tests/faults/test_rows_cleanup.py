@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from tests.faults import actions
 from tests.faults.checker import Bucket
 from tests.faults.harness import Migration, finish, tree_source
 from tests.faults.kills import ANSWERS, fault_kills, fault_seed, run_killed
-from tests.faults.proxy import Proxy, Rule
+from tests.faults.proxy import Forward, Proxy, Rule
 from tests.faults.servers import Server
 from tests.faults.test_row_34_rollback import Rolling, miscounted, snapshot
 from tests.faults.test_rows_verify import damage
+from tests.faults.wire import Answer, Request
 from tests.faults.world import small_tree, write_tree
 
 pytestmark = pytest.mark.faults
@@ -337,6 +339,27 @@ def test_an_answer_that_was_lost_hides_nothing_twice(
     assert len(markers) == len(CONTENTS)
     assert migration.run("rollback", "--yes").status == 0
     assert snapshot(old) == before
+
+
+def test_what_its_server_does_not_show_again_is_not_called_brought_back(
+    folder: Path, server: Server, bucket: Bucket, proxy: Proxy
+) -> None:
+    """OpenStack Swift, where a key is not ASCII: the marker goes, and the version below stays out of sight."""
+    old = old_bucket(server, CONTENTS, versioned=True)
+    migration = migrated(folder, bucket, sources=[bucket_source(old, endpoint_url=proxy.url)])
+    assert gone(cleanup(migration)) == len(CONTENTS)
+
+    async def unseen(request: Request, forward: Forward) -> Answer:
+        answer = await forward(request)
+        if b"<DeleteMarker>" in answer.body:
+            return answer
+        return replace(answer, body=answer.body.replace(b"<IsLatest>true", b"<IsLatest>false"))
+
+    proxy.rules.append(Rule(unseen, method="GET", target=r"/a/1\.bin|prefix=a%2F1\.bin", times=None))
+    undone = migration.run("rollback", "--yes")
+    assert undone.status == 1
+    assert "does not show it" in undone.out
+    assert f"{len(CONTENTS) - 1} sources brought back" in undone.out
 
 
 def test_row_30_a_signal_drains_and_the_next_cleanup_goes_on(folder: Path, bucket: Bucket, proxy: Proxy) -> None:
