@@ -87,6 +87,9 @@ DAMAGED = frozenset(
 )
 """The body did not arrive whole: the server stored nothing."""
 
+_FILE_AND_FOLDER = frozenset({"XMinioObjectExistsAsDirectory", "XMinioParentIsObject"})
+"""The server keeps keys as files, also in a gateway made of MinIO's code (JuiceFS)."""
+
 _THROTTLED = frozenset(
     {
         "SlowDown",
@@ -191,6 +194,8 @@ def _refused_object(refusal: Refusal) -> ObjectError:
         return Forbidden(text, side=refusal.side, hint=f"the credentials need {need}")
     if status == 412:
         return Conflict(text, side=refusal.side, hint="something else stands there now")
+    if code in _FILE_AND_FOLDER:
+        return Invalid(text, side=refusal.side, hint="a key and what stands below it cannot both be on this server")
     if status == 409:
         return Transient(text, side=refusal.side, hint="another request for this key is under way; " + _AGAIN)
     if status == 408:

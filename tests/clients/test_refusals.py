@@ -24,6 +24,8 @@ from migrator.core.model import Side
         (404, "", Gone),
         (410, "", Gone),
         (404, "NoSuchUpload", Gone),
+        (409, "XMinioObjectExistsAsDirectory", Invalid),
+        (400, "XMinioParentIsObject", Invalid),
         (404, "NoSuchBucket", Fatal),
         (403, "AccessDenied", Forbidden),
         (403, "", Forbidden),
