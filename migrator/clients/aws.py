@@ -2,7 +2,6 @@
 
 import asyncio
 import email.utils
-import ipaddress
 import os
 import ssl
 import sys
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from migrator.clients.chain import THREAD, Chain, certificate_file, find_chain, gave_no_answer
 from migrator.clients.signing import Credentials, Signer
+from migrator.core.addresses import literal_address
 from migrator.core.config import Transfer
 from migrator.core.errors import Fatal, Transient
 from migrator.core.model import Side
@@ -46,7 +46,7 @@ class Endpoint(Struct, frozen=True):
         if default and host.endswith(f":{default}"):
             host = host.rpartition(":")[0]
         path = parts.path.rstrip("/")
-        if in_path or "." in bucket or _is_address(parts.hostname or ""):
+        if in_path or "." in bucket or literal_address(parts.hostname or ""):
             return cls(f"{parts.scheme}://{host}", host, f"{path}/{bucket}")
         return cls(f"{parts.scheme}://{bucket}.{host}", f"{bucket}.{host}", path)
 
@@ -236,14 +236,6 @@ def untrusted(operation: str, what: str) -> Fatal:
         side=Side.DESTINATION,
         hint="name the file of your own CA in AWS_CA_BUNDLE, or correct destination.endpoint_url",
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_aws(url: str) -> bool:

@@ -5,7 +5,6 @@ import re
 
 from msgspec import Struct
 
-from migrator.clients.connection import Answer
 from migrator.core.errors import Archived, Conflict, Fatal, Forbidden, Gone, Invalid, ObjectError, Throttled, Transient
 from migrator.core.model import Side
 from migrator.core.secrets import mask_text
@@ -225,12 +224,12 @@ def read_error(body: bytes) -> tuple[str, str, str]:
     return read_element(body, "Code"), read_element(body, "Message"), read_element(body, "Region")
 
 
-def may_refuse_header(answer: Answer) -> bool:
-    """Whether `answer` may mean that the server does not know a header: Swift and OSS say 501, Backblaze B2 also 400.
+def may_refuse_header(status: int, body: bytes) -> bool:
+    """Whether an answer may mean that the server does not know a header: Swift and OSS say 501, Backblaze B2 also 400.
 
     The answer to HEAD has no words.
     """
-    return answer.status == 501 or (answer.status == 400 and read_error(answer.body)[0] in ("", "InvalidArgument"))
+    return status == 501 or (status == 400 and read_error(body)[0] in ("", "InvalidArgument"))
 
 
 def retry_after(value: str | None) -> float | None:

@@ -101,9 +101,9 @@ class S3Client:
         answer = await self._attempt(operation, method, key, headers, query, body, payload)
         if answer.status >= 400 and self._clock_is_wrong(answer):
             answer = await self._attempt(operation, method, key, headers, query, body, payload)
-        if headers is not plain and may_refuse_header(answer):
+        if headers is not plain and may_refuse_header(answer.status, answer.body):
             answer = await self._attempt(operation, method, key, plain, query, body, payload)
-            if not may_refuse_header(answer):
+            if not may_refuse_header(answer.status, answer.body):
                 self._plain.add(operation)
         if is_strange(answer):
             words = await self._in_words(operation, key, query) if method == "HEAD" else answer
