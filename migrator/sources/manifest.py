@@ -72,7 +72,8 @@ class ManifestScan:
         walk = Walk(self._glob.base, self._glob.enters, follow=True)
         for found in walk.folders(start.position if start else None):
             if not isinstance(found, Folder):
-                page.add(found)
+                if found is not None:  # a folder that holds no manifests is nothing that an object was left out of
+                    page.add(found)
                 continue
             at = _Cursor(found.begin)
             for name in found.files:

@@ -31,7 +31,10 @@ def test_files_are_relative_to_the_working_directory_and_read_in_order(
     (tmp_path / "data/x.json").mkdir()
     (tmp_path / "data/notes.md").write_text("no manifest")
     assert whole(manifest("data/**/*.json")).keys == ["z", "a/1", "a/2", "b/c/3"]
-    assert whole(manifest("data/a/1.json")).keys == ["a/1"]
+    one = whole(manifest("data/a/1.json"))
+    assert one.keys == ["a/1"]
+    beside = whole(manifest("data/z.json"))
+    assert (beside.keys, beside.skipped) == (["z"], 0), "folders beside it are nothing that was left out"
     assert whole(manifest(str(tmp_path / "data/*/*.json"))).keys == ["a/1", "a/2"]
 
 
