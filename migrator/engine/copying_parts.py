@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 
-from migrator.core.audit import Change
 from migrator.core.errors import Changed, Gone, Transient
 from migrator.core.ledger_ports import Uploads
 from migrator.core.model import MIB, OpenUpload, Side, Task
@@ -14,6 +13,7 @@ from migrator.engine.gate import Gate
 from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
 from migrator.engine.multipart import MAX_PARTS, PARTS_IN_FLIGHT
+from migrator.engine.open_uploads import OpenUploads
 
 LARGEST_PART = 256 * MIB
 """Bytes of a part, unless 10,000 of them are too few: a server copies it well within its time."""
@@ -30,15 +30,14 @@ class PartCopies:
     gate: Gate
     threshold: int
     observer: Observer
-    _open: dict[int, OpenUpload] = field(default_factory=dict)
+    _open: OpenUploads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._open = OpenUploads(self.means.store, self.uploads)
 
     async def abandon(self, task: Task) -> None:
         """Aborts what was begun here: nobody will continue it."""
-        upload = self._open.pop(task.id, None)
-        if upload:
-            await self.means.store.abort(task.key, upload.upload_id)
-            await self.uploads.note([Change.aborted(task.key, upload.upload_id, task.source)])
-            await self.uploads.closed(task)
+        await self._open.abandon(task)
 
     async def copy(self, task: Task, original: Described, upload: Upload) -> Copied | Taken:
         """One attempt. Taken: something stands under the key, and the upload is aborted."""
@@ -61,8 +60,7 @@ class PartCopies:
         if isinstance(answer, Taken):
             await self.abandon(task)
             return answer
-        self._open.pop(task.id, None)
-        await self.uploads.closed(task)
+        await self._open.close(task)
         return Copied(answer.etag, answer.version_id)
 
     def _choose_part_size(self, size: int) -> int:
@@ -73,22 +71,14 @@ class PartCopies:
         self, task: Task, original: Described, upload: Upload, part_size: int
     ) -> tuple[OpenUpload, dict[int, int]]:
         """(the upload, size of each part that it already has). The id is in the ledger before the first part."""
-        store = self.means.store
-        left = self._open.get(task.id, task.upload)
+        left = self._open.left(task)
         if left:
-            self._open[task.id] = left
+            self._open.keep(task, left)
             if left.part_size == part_size and await self._is_younger(task, left, original):
-                return left, {part.number: part.size for part in await store.parts(task.key, left.upload_id)}
+                known = await self.means.store.parts(task.key, left.upload_id)
+                return left, {part.number: part.size for part in known}
             await self.abandon(task)
-        if task.again:
-            # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
-            for upload_id, _ in await store.open_uploads(task.key):
-                await store.abort(task.key, upload_id)
-                await self.uploads.note([Change.aborted(task.key, upload_id, task.source)])
-        opened = OpenUpload(await store.begin(upload, None), part_size)
-        await self.uploads.opened(task, opened)
-        self._open[task.id] = opened
-        return opened, {}
+        return await self._open.begin(task, upload, None, part_size), {}
 
     async def _is_younger(self, task: Task, left: OpenUpload, original: Described) -> bool:
         """Whether the upload was begun after the object took its present form: all its parts are of that one."""
@@ -132,8 +122,7 @@ class PartCopies:
         except Gone as error:
             # 404 for either: the upload that somebody aborted, or the object.
             await copier.describe(task.source, task.location)
-            self._open.pop(task.id, None)
-            await self.uploads.closed(task)
+            await self._open.close(task)
             raise Transient(f"the upload of {task.key} is gone", side=Side.DESTINATION) from error
 
     async def _check(

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from migrator.core.audit import Change
 from migrator.core.errors import Forbidden, Gone, Invalid, Transient, Truncated
 from migrator.core.ledger_ports import Uploads
-from migrator.core.model import MIB, SMALL, Failed, Fault, OpenUpload, Outcome, Side, Stored, Task
+from migrator.core.model import MIB, SMALL, Failed, Fault, Outcome, Side, Stored, Task
 from migrator.core.objects import Digest, Guards, Part, Placed, Standing, Taken, Upload
 from migrator.core.ports import Body, Observer
 from migrator.engine.conflict import Replace, standing_digest
 from migrator.engine.gate import Gate
 from migrator.engine.guard import RetryPolicy
 from migrator.engine.means import Means
+from migrator.engine.open_uploads import OpenUploads
 from migrator.engine.placing import place
 
 PARTS_IN_FLIGHT = 6
@@ -54,12 +54,11 @@ class Multipart:
         self, means: Means, uploads: Uploads, retry: RetryPolicy, gate: Gate, part_size: int, observer: Observer
     ) -> None:
         self._means = means
-        self._uploads = uploads
         self._retry = retry
         self._gate = gate
         self._part_size = part_size
         self._observer = observer
-        self._open: dict[int, OpenUpload] = {}
+        self._open = OpenUploads(means.store, uploads)
 
     async def move(self, task: Task, body: Body, prefix: bytes, standing: Standing | None) -> Outcome:
         """One attempt; `prefix` are bytes already read from `body`, `standing` is what stands under the key.
@@ -85,11 +84,7 @@ class Multipart:
 
     async def abandon(self, task: Task) -> None:
         """Aborts what an attempt left open: nobody will continue it."""
-        upload = self._open.pop(task.id, task.upload)
-        if upload:
-            await self._means.store.abort(task.key, upload.upload_id)
-            await self._uploads.note([Change.aborted(task.key, upload.upload_id, task.source)])
-            await self._uploads.closed(task)
+        await self._open.abandon(task, task.upload)
 
     async def look(self, key: str) -> Standing | None:
         """HEAD. Without ListBucket an absent key looks forbidden: then the conditional completion will tell."""
@@ -181,24 +176,17 @@ class Multipart:
 
     async def _open_upload(self, task: Task, upload: Upload, part_size: int) -> _Progress:
         """Continues what an earlier attempt left open, or begins. The id is in the ledger before the first part."""
-        left = self._open.get(task.id, task.upload)
+        left = self._open.left(task)
         if left and left.part_size == part_size:
             try:
                 known = await self._means.store.parts(task.key, left.upload_id)
-                self._open[task.id] = left
+                self._open.keep(task, left)
                 return _Progress(left.upload_id, {part.number: part for part in known})
             except Gone:
-                await self._uploads.closed(task)
+                await self._open.close(task)
         elif left:
             await self.abandon(task)
-        if task.again:
-            # A kill between the server's answer and the ledger leaves an upload that no ledger row names.
-            for upload_id, _ in await self._means.store.open_uploads(task.key):
-                await self._means.store.abort(task.key, upload_id)
-                await self._uploads.note([Change.aborted(task.key, upload_id, task.source)])
-        opened = OpenUpload(await self._means.store.begin(upload, self._means.capabilities.part_digest), part_size)
-        await self._uploads.opened(task, opened)
-        self._open[task.id] = opened
+        opened = await self._open.begin(task, upload, self._means.capabilities.part_digest, part_size)
         return _Progress(opened.upload_id, {})
 
     async def _send_parts(
@@ -280,8 +268,7 @@ class Multipart:
         if not isinstance(outcome, Stored) or outcome.adopted:
             await self.abandon(task)
             return outcome
-        self._open.pop(task.id, None)
-        await self._uploads.closed(task)
+        await self._open.close(task)
         await self._check_stored(upload)
         return outcome
 
@@ -291,8 +278,7 @@ class Multipart:
         try:
             yield
         except Gone as error:
-            self._open.pop(task.id, None)
-            await self._uploads.closed(task)
+            await self._open.close(task)
             text = f"the upload of {task.key} is gone"
             raise Transient(text, side=Side.DESTINATION, hint="begun anew by itself", ambiguous=True) from error
 
