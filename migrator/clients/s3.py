@@ -114,6 +114,11 @@ class S3Client:
             return answer
         raise self.error(operation, key, answer)
 
+    async def head(self, key: str, *, query: str = "", accept: tuple[int, ...] = ()) -> Answer:
+        """HEAD of an object, with the checksum that the server keeps: Backblaze B2 refused that question."""
+        checksum = {"x-amz-checksum-mode": "ENABLED"}
+        return await self.send("HEAD", "HEAD", key, {}, query=query, accept=accept, optional=checksum)
+
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """The bytes of an object, in pieces."""
         incoming = await self.open(key, {})

@@ -29,7 +29,6 @@ from migrator.core.objects import NULL_VERSION, PUT_ID, Digest, Guards, Part, Pl
 from migrator.core.places import Place
 from migrator.stores.s3_copy import Places, S3Copier, send_copy
 from migrator.stores.s3_headers import (
-    WITH_CHECKSUM,
     Constants,
     absence,
     bare,
@@ -137,8 +136,7 @@ class S3Store:
 
     async def head(self, key: str, version_id: str | None = None) -> Standing | None:
         """What stands under `key`, or is that version of it; None only for a 404."""
-        query = _version_query(version_id)
-        answer = await self._client.send("HEAD", "HEAD", key, {}, query=query, accept=(404,), optional=WITH_CHECKSUM)
+        answer = await self._client.head(key, query=_version_query(version_id), accept=(404,))
         return None if answer.status == 404 else standing_of(answer.headers)
 
     def read(self, key: str) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from migrator.core.errors import Archived, Changed, Conflict, Gone
 from migrator.core.model import Side
 from migrator.core.objects import Copied, Described, Part, Taken, Upload
 from migrator.core.places import Place, s3_parts
-from migrator.stores.s3_headers import WITH_CHECKSUM, Constants, bare, checksum, part_query, standing_of
+from migrator.stores.s3_headers import Constants, bare, checksum, part_query, standing_of
 from migrator.stores.s3_reader import S3Reader
 
 Places = Callable[[str, str], Place]
@@ -72,12 +72,12 @@ class S3Copier:
         """HEAD of the object at `location`, and its tags where it has some."""
         bucket, key = s3_parts(location)
         client = await self._readers.client(source, bucket)
-        answer = await client.send("HEAD", "HEAD", key, {}, optional=WITH_CHECKSUM)
+        answer = await client.head(key)
         return await _described(client, key, answer)
 
     async def standing(self, key: str) -> Described | None:
         """The same of the destination; None only for a 404."""
-        answer = await self._client.send("HEAD", "HEAD", key, {}, accept=(404,), optional=WITH_CHECKSUM)
+        answer = await self._client.head(key, accept=(404,))
         return None if answer.status == 404 else await _described(self._client, key, answer)
 
     async def copy(self, source: str, location: str, etag: str, target: Upload | str, absent: bool) -> Copied | Taken:

@@ -29,9 +29,6 @@ MOST_TAGS = 10
 _METADATA_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
-WITH_CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
-"""Has HEAD tell the checksum that the server keeps. Optional: Backblaze B2 refused it."""
-
 _XML = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")

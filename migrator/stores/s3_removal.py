@@ -19,7 +19,7 @@ from migrator.core.objects import Standing
 from migrator.core.places import Place, s3_parts
 from migrator.core.ports import Store
 from migrator.stores.s3_conditions import Asking, Conditions, Note
-from migrator.stores.s3_headers import WITH_CHECKSUM, standing_of
+from migrator.stores.s3_headers import standing_of
 from migrator.stores.s3_versions import Version
 
 CLOCKS = 5.0
@@ -201,7 +201,7 @@ class S3Remover:
         return bucket.conditions
 
     async def _head(self, bucket: _Bucket, key: str) -> Standing | None:
-        answer = await bucket.client.send("HEAD", "HEAD", key, {}, accept=(404,), optional=WITH_CHECKSUM)
+        answer = await bucket.client.head(key, accept=(404,))
         return None if answer.status == 404 else standing_of(answer.headers)
 
     async def _delete_version(self, bucket: _Bucket, key: str, version: str) -> None:
@@ -214,9 +214,10 @@ def _find_version(removal: Removal, versions: list[Version]) -> Found:
     place = next((n for n, one in enumerate(versions) if one.id == removal.version_id and not one.marker), None)
     if place is None:
         return Found(Where.LOST, "its version is not there any more")
-    if place == 0 and versions[0].latest:
-        return Found(Where.SOURCE)
-    if place == 0:  # Swift, when the marker over a key that is not ASCII has gone
+    if place == 0:
+        if versions[0].latest:
+            return Found(Where.SOURCE)
+        # Swift, when the marker over a key that is not ASCII has gone.
         unseen = f"nothing hides its version {removal.version_id}, and yet its server does not show it"
         return Found(Where.COVERED, unseen)
     above = versions[place - 1]
